@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+EVALUATION_SEED = 1_000_000
+"""First seed of the evaluation episodes; training episodes have seeds below it."""
+
+Observation = Mapping[str, Any]
+Action = Any
+
+
+class Expert(Protocol):
+    """Acts in one environment at a time, with whatever it wants to know of the environment's state."""
+
+    def reset(self, environment: gymnasium.Env) -> None:
+        """Begin an episode in an environment that has just been reset."""
+        ...
+
+    def act(self, observation: Observation) -> Action:
+        """Return the action for the environment's present state."""
+        ...
+
+    def provenance(self) -> Mapping[str, Any]:
+        """Return JSON values that say how this episode's actions come about."""
+        ...
+
+
+class Policy(Protocol):
+    """Acts from observations alone, in many environments at once, each in a slot of its own."""
+
+    def reset(self, slots: Sequence[int]) -> None:
+        """Forget what these slots saw: a new episode begins in each."""
+        ...
+
+    def act(
+        self, slots: Sequence[int], observations: Sequence[Observation], masks: Sequence[NDArray[np.bool_] | None]
+    ) -> Sequence[Action]:
+        """Return an action for each slot.
+
+        Args:
+            slots: The slots whose environments wait for an action.
+            observations: One observation a slot.
+            masks: The legal values of a discrete action, shape (values,), or None when all are legal.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to be done, and an expert that does it.
+
+    The environment keeps to one form: its observation space is a ``gymnasium.spaces.Dict`` of float32 vectors
+    (``Box``), vectors of whole numbers (``MultiDiscrete`` of equal sizes), uint8 images of height x width x 3
+    (``Box``) and ``Text``; its action space is ``Discrete`` or a ``Box`` of float32 in [-1, 1]; ``info`` holds
+    ``action_mask`` when some discrete actions are illegal. ``reset(seed=s)`` fixes the whole episode for equal actions.
+
+    Args:
+        id: ``family/name``.
+        make_environment: Makes the environment.
+        make_expert: Makes its expert.
+        expert_route: Where the expert's knowledge comes from.
+        num_episodes: Expert episodes that are made of it by default.
+        description: One sentence for people.
+        licence: SPDX identifier of the environment's code or data.
+        code_version: Changes when the environment or the expert changes what they do.
+        baselines: Other experts to compare with, by name; ``random`` is always there and needs no entry.
+        floor: The reference score that counts as 0 in the expert-normalised score: ``random`` or a baseline's name.
+        text_tokens: Tokens that a step reserves for each text observation.
+    """
+
+    id: str
+    make_environment: Callable[[], gymnasium.Env]
+    make_expert: Callable[[], Expert]
+    expert_route: Literal["script", "bot", "solver", "specialist", "imported"]
+    num_episodes: int
+    description: str
+    licence: str
+    code_version: str
+    baselines: Mapping[str, Callable[[], Expert]] = field(default_factory=dict)
+    floor: str = "random"
+    text_tokens: int = 0
+
+    @property
+    def family(self) -> str:
+        """The part of the id before the slash."""
+        return self.id.split("/", 1)[0]
+
+    @property
+    def name(self) -> str:
+        """The part of the id after the slash."""
+        return self.id.split("/", 1)[1]
