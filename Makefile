@@ -1,0 +1,34 @@
+# Every target installs what it needs first; `make demo` and `make test` need nothing but Python 3.11 and a C compiler.
+PYTHON ?= python3.11
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= PASSIVE
+export DAGSTER_HOME ?= $(CURDIR)
+
+.PHONY: install demo test test-slow check ui bench
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet torch -c constraints.txt
+	$(BIN)/pip install --quiet -e '.[dev]' -c constraints.txt
+	touch $@
+
+demo: install
+	$(BIN)/db1 demo
+
+test: install
+	$(BIN)/pytest -n auto
+
+test-slow: install
+	$(BIN)/pytest -m slow
+
+check: install
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright && $(BIN)/lint-imports
+
+ui: install
+	$(BIN)/dg dev
+
+bench: install
+	$(BIN)/python -m benchmarks
