@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from db1_model.config import ModelConfig
+from db1_model.transformer import DB1
+
+_OUTSIDE_BLOCKS = {
+    "word_embedding.weight": "embedding.token_embedding.weight",
+    "rl_local_timestep_embedding.weight": "embedding.local_embedding.weight",
+    "vision_encoder.row_position_embeddings.weight": "embedding.patches.row_embedding.weight",
+    "vision_encoder.col_position_embeddings.weight": "embedding.patches.column_embedding.weight",
+    "vision_encoder.patch_embeddings.conv1": "embedding.patches.stem",
+    "vision_encoder.patch_embeddings.residual_path": "embedding.patches.residual",
+    "vision_encoder.patch_embeddings.projection": "embedding.patches.projection",
+}
+_IN_BLOCKS = {
+    "dec_attn.qkv_net": "attention.query_key_value",
+    "dec_attn.r_net": "attention.relative",
+    "dec_attn.o_net": "attention.output",
+    "dec_attn.layer_norm": "attention_norm",
+    "pos_ff.CoreNet.0": "feed_forward.up",
+    "pos_ff.CoreNet.2": "feed_forward.down",
+    "pos_ff.layer_norm": "feed_forward_norm",
+}
+# the caption encoder is the vision encoder under another name, and the frequencies follow from the width
+_REPEATED = ("ic_encoder.", "pos_emb.")
+
+
+def name_db1_weight(name: str) -> str:
+    """Return our name of a parameter of DB1's, other than its relative biases and its repeated parameters.
+
+    Raises:
+        ValueError: If DB1 has no such parameter.
+    """
+    prefix, names, rest = "", _OUTSIDE_BLOCKS, name
+    if name.startswith("h."):
+        layer, rest = name.removeprefix("h.").split(".", 1)
+        prefix, names = f"blocks.{layer}.", _IN_BLOCKS
+    for theirs, ours in names.items():
+        if rest == theirs or rest.startswith(theirs + "."):
+            return prefix + ours + rest.removeprefix(theirs)
+    raise ValueError(f"DB1 has no parameter {name!r}; expected a state dictionary of its published model")
+
+
+def import_db1_weights(weights: Mapping[str, NDArray[Any] | Tensor], config: ModelConfig) -> DB1:
+    """Return a model with DB1's weights.
+
+    Args:
+        weights: Parameters under DB1's names.
+        config: Sizes of the model, with ``encoding="tokens"``.
+
+    Raises:
+        ValueError: If a parameter is missing, unknown or of another shape than ``config`` says.
+    """
+    state: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        if name.startswith(_REPEATED) or name.endswith(("r_w_bias", "r_r_bias")):
+            continue
+        state[name_db1_weight(name)] = torch.as_tensor(np.asarray(value) if not isinstance(value, Tensor) else value)
+    for theirs, ours in (("r_w_bias", "content_bias"), ("r_r_bias", "position_bias")):
+        names = [f"h.{layer}.dec_attn.{theirs}" for layer in range(config.num_layers)]
+        names = names if config.untie_relative_bias else [theirs]
+        if absent := [name for name in names if name not in weights]:
+            raise ValueError(f"DB1's weights lack {absent[0]!r}; expected it with {config.num_layers} layers")
+        state[ours] = torch.stack([torch.as_tensor(weights[name]) for name in names])
+    model = DB1(config)
+    load_state(model, state, "DB1's weights")
+    return model
+
+
+def load_state(model: DB1, state: Mapping[str, Tensor], source: str) -> None:
+    """Copy a state dictionary into a model.
+
+    Args:
+        model: The model, changed in place.
+        state: Tensors by our names.
+        source: Where they come from, for the error.
+
+    Raises:
+        ValueError: If a name is missing or unknown or a shape differs.
+    """
+    expected = model.state_dict()
+    if missing := sorted(set(expected) - set(state)):
+        raise ValueError(f"{source} lack {len(missing)} parameters of the model, the first is {missing[0]!r}")
+    if unknown := sorted(set(state) - set(expected)):
+        raise ValueError(f"{source} have {len(unknown)} parameters that the model lacks, the first is {unknown[0]!r}")
+    for name, value in expected.items():
+        if value.shape != state[name].shape:
+            raise ValueError(
+                f"{name!r} in {source} has shape {tuple(state[name].shape)}; expected {tuple(value.shape)}"
+            )
+    model.load_state_dict(dict(state))

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from db1_model.config import ModelConfig
+from db1_model.images import PatchEmbedding, Patches
+
+PATCH = -1
+"""Token of a place that an image patch takes."""
+NUMBERS = -2
+"""Token of a place that a run of embedded numbers takes."""
+
+
+class Embedding(nn.Module):
+    """Embeds tokens, image patches, runs of numbers and the local position of each.
+
+    Args:
+        config: The model.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.token_embedding = nn.Embedding(config.vocab_size, config.width)
+        self.local_embedding = nn.Embedding(config.local_positions, config.width)
+        self.patches = PatchEmbedding(config)
+        self.numbers = NumberEmbedding(config) if config.encoding == "embedded" else None
+
+    def forward(
+        self, tokens: Tensor, positions: Tensor | None, numbers: Tensor | None, patches: Patches | None
+    ) -> Tensor:
+        """Return the embeddings, shape (batch, length, width).
+
+        Args:
+            tokens: int64 of shape (batch, length); -1 is an image patch, -2 a run of numbers.
+            positions: Local positions of the same shape, -1 where a token has none; None when no token has one.
+            numbers: Token ids of the runs, in the order of their places, padded with -1; shape (runs, numbers).
+            patches: The patches, in the order of their places.
+
+        Raises:
+            ValueError: If there are more or fewer patches or runs than places for them.
+        """
+        x = self.token_embedding(tokens.clamp(min=0)).flatten(0, 1)  # (batch * length, width)
+        if patches is not None and len(patches.pixels):
+            places = _find_places(tokens, PATCH, len(patches.pixels), "image patches")
+            x = x.index_copy(0, places, self.patches(patches).to(x.dtype))
+        if numbers is not None and len(numbers):
+            if self.numbers is None:
+                raise ValueError("runs of numbers for a model that has encoding='tokens'; expected encoding='embedded'")
+            places = _find_places(tokens, NUMBERS, len(numbers), "runs of numbers")
+            x = x.index_copy(0, places, self.numbers(numbers).to(x.dtype))
+        x = x.unflatten(0, tokens.shape)
+        if positions is None:
+            return x
+        local = self.local_embedding(positions.clamp(min=0))
+        return x + local * (positions >= 0)[..., None]
+
+
+class NumberEmbedding(nn.Module):
+    """Embeds a run of numbers as one position.
+
+    Each number's token has a short vector of its own, which for a bin begins as a smooth function of the bin's value,
+    so that neighbouring bins begin alike; the run's vectors are joined and pass a layer with GELU and a linear one.
+
+    Args:
+        config: ``numbers_per_position``, ``number_width``, ``num_bins``, ``text_vocab_size`` and ``width`` are read.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.table = nn.Parameter(torch.empty(config.vocab_size, config.number_width))
+        self.hidden = nn.Linear(config.numbers_per_position * config.number_width, 2 * config.width)
+        self.output = nn.Linear(2 * config.width, config.width)
+
+    def initialise(self) -> None:
+        """Draw the table of the discrete ids and write the features of the bins."""
+        config = self.config
+        with torch.no_grad():
+            self.table.normal_(std=0.5)
+            self.table[config.text_vocab_size : config.separator] = bin_features(config.num_bins, config.number_width)
+            self.table[:, -1] = 1
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return the embeddings of the runs, shape (runs, width).
+
+        Args:
+            numbers: Token ids, int64 of shape (runs, numbers) with at most ``numbers_per_position`` numbers; -1 is no
+                number.
+        """
+        joined = F.embedding(numbers.clamp(min=0), self.table) * (numbers >= 0)[..., None]
+        joined = joined.flatten(1)  # (runs, numbers * number_width)
+        hidden = F.linear(joined, self.hidden.weight[:, : joined.shape[1]], self.hidden.bias)
+        return self.output(F.gelu(hidden))
+
+
+def bin_features(num_bins: int, width: int) -> Tensor:
+    """Return smooth features of the bins' centres in [-1, 1]: the value, then sines and cosines of growing frequency.
+
+    The longest wave spans all values twice over, the shortest 16 bins.
+
+    Args:
+        num_bins: Number of bins, equally wide.
+        width: Number of features.
+
+    Returns:
+        float32 of shape (num_bins, width).
+    """
+    values = (torch.arange(num_bins) + 0.5) * 2 / num_bins - 1
+    pairs = math.ceil((width - 1) / 2)
+    frequencies = torch.logspace(math.log2(0.5), math.log2(num_bins / 16), pairs, base=2) * math.pi
+    angles = values[:, None] * frequencies
+    waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+    return torch.cat([values[:, None], waves], dim=-1)[:, :width]
+
+
+def _find_places(tokens: Tensor, token: int, count: int, name: str) -> Tensor:
+    is_place = tokens.flatten() == token
+    if tokens.device.type == "cpu" and (found := int(is_place.sum())) != count:
+        raise ValueError(f"{count} {name} for {found} places of token {token}; expected as many as places")
+    return torch.nonzero_static(is_place, size=count).squeeze(1)

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from db1_model.attention import RelativeAttention, sinusoids_of
+from db1_model.config import ModelConfig
+from db1_model.embedding import Embedding
+from db1_model.images import Patches
+
+
+class DB1(nn.Module):
+    """The decoder: tokens, image patches and numbers in, hidden states and logits of the next token out.
+
+    Args:
+        config: The model's sizes and choices.
+
+    Source:
+        Wen et al., "On realization of intelligent decision-making in the real world: a foundation decision model
+        perspective", 2022.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = Embedding(config)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        biases = config.num_layers if config.untie_relative_bias else 1
+        head_width = config.width // config.num_heads
+        self.content_bias = nn.Parameter(torch.empty(biases, config.num_heads, head_width))
+        self.position_bias = nn.Parameter(torch.empty(biases, config.num_heads, head_width))
+        self._sinusoids: dict[tuple[int, torch.device], Tensor] = {}
+        self._initialise()
+
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        *,
+        numbers: Tensor | None = None,
+        patches: Patches | None = None,
+    ) -> Tensor:
+        """Return the hidden states, shape (batch, length, width); each depends on its own and earlier positions.
+
+        Args:
+            tokens: int64 of shape (batch, length); -1 is an image patch, -2 a run of numbers.
+            positions: Local positions of the same shape, -1 where a token has none; None when no token has one.
+            numbers: Token ids of the runs, in the order of their places, padded with -1; shape (runs, numbers).
+            patches: The patches, in the order of their places.
+        """
+        x = self._drop(self.embedding(tokens, positions, numbers, patches))
+        sinusoids = self._drop(self._sinusoids_to(tokens.shape[1], x.device))
+        for layer, block in enumerate(self.blocks):
+            x = block(x, sinusoids, *self._biases(layer))
+        return x
+
+    def logits(self, hidden: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+        """Return the logits of the tokens ``first..last - 1`` (of all by default) after these hidden states.
+
+        Args:
+            hidden: Shape (..., width).
+            first: First token of the slice.
+            last: Token after the slice's last.
+        """
+        return F.linear(hidden, self.embedding.token_embedding.weight[first:last])
+
+    def masked_logits(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return logits and labels of the positions that count in the loss.
+
+        Args:
+            batch: ``tokens``, ``positions``, ``loss_mask`` and ``labels`` of shape (batch, length); where the tokens
+                have such places, ``numbers`` of shape (runs, numbers), ``patches``, ``patch_rows`` and
+                ``patch_columns`` as in ``Patches``.
+
+        Returns:
+            Logits of shape (positions, vocabulary) and labels of shape (positions,).
+        """
+        hidden = self(batch["tokens"], batch["positions"], numbers=batch.get("numbers"), patches=patches_of(batch))
+        places = batch["loss_mask"].flatten().nonzero().squeeze(1)
+        return self.logits(hidden.flatten(0, 1)[places]), batch["labels"].flatten()[places]
+
+    def masked_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the mean cross-entropy in nats over the positions of the loss mask; zero when there are none.
+
+        The head is computed at these positions alone, which gives the same loss as the head everywhere.
+
+        Args:
+            batch: As in ``masked_logits``.
+        """
+        logits, labels = self.masked_logits(batch)
+        return F.cross_entropy(logits.float(), labels, reduction="sum") / max(len(labels), 1)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.config.dropout, self.training) if self.config.dropout else x
+
+    def _biases(self, layer: int) -> tuple[Tensor, Tensor]:
+        index = layer if self.config.untie_relative_bias else 0
+        return self.content_bias[index], self.position_bias[index]
+
+    def _sinusoids_to(self, length: int, device: torch.device) -> Tensor:
+        """Sinusoids of the distances length - 1, ..., 0, -1, shape (length + 1, width)."""
+        key = length, device
+        if key not in self._sinusoids:
+            distances = torch.arange(length - 1, -2, -1, device=device).clamp(max=self.config.context_length)
+            self._sinusoids[key] = sinusoids_of(distances, self.config.width)
+        return self._sinusoids[key]
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.content_bias, std=0.02)
+        nn.init.normal_(self.position_bias, std=0.02)
+        if self.embedding.numbers is not None:
+            self.embedding.numbers.initialise()
+        if self.config.norm == "deep":
+            for block in self.modules():
+                if isinstance(block, Block):
+                    block.shrink((8 * self.config.num_layers) ** -0.25)
+
+
+class Block(nn.Module):
+    """Attention and a gated feed-forward layer, each with a residual and a layer norm.
+
+    Args:
+        config: The model.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.norm = config.norm
+        self.dropout = config.dropout
+        self.residual_scale = (2 * config.num_layers) ** 0.25 if config.norm == "deep" else 1.0
+        self.attention = RelativeAttention(config)
+        self.attention_norm = nn.LayerNorm(config.width)
+        self.feed_forward = FeedForward(config)
+        self.feed_forward_norm = nn.LayerNorm(config.width)
+
+    def forward(self, x: Tensor, sinusoids: Tensor, content_bias: Tensor, position_bias: Tensor) -> Tensor:
+        """Return the next layer's input, shape (batch, length, width)."""
+        inner = self.attention_norm(x) if self.norm == "pre" else x
+        x = self._join(x, self.attention(inner, sinusoids, content_bias, position_bias), self.attention_norm)
+        inner = self.feed_forward_norm(x) if self.norm == "pre" else x
+        return self._join(x, self.feed_forward(inner), self.feed_forward_norm)
+
+    def _join(self, x: Tensor, branch: Tensor, norm: nn.LayerNorm) -> Tensor:
+        if self.dropout:
+            branch = F.dropout(branch, self.dropout, self.training)
+        if self.norm == "pre":
+            return x + branch
+        return norm(torch.add(branch, x, alpha=self.residual_scale))
+
+    def shrink(self, factor: float) -> None:
+        """Scale the initial weights of values, outputs and the feed-forward layer by DeepNorm's factor.
+
+        Source:
+            Wang et al., "DeepNet: scaling transformers to 1,000 layers", 2022.
+        """
+        values = self.attention.query_key_value.weight.chunk(3)[2]
+        with torch.no_grad():
+            for weight in (values, self.attention.output.weight, self.feed_forward.up.weight):
+                weight.mul_(factor)
+            self.feed_forward.down.weight.mul_(factor)
+
+
+class FeedForward(nn.Module):
+    """A linear layer whose one half gates the other through GELU, and a linear layer back.
+
+    Args:
+        config: ``width`` and ``ffn_width`` are read.
+
+    Source:
+        Shazeer, "GLU variants improve transformer", 2020.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.width, config.ffn_width)
+        self.down = nn.Linear(config.ffn_width // 2, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a tensor of the same shape."""
+        value, gate = self.up(x).chunk(2, dim=-1)
+        return self.down(value * F.gelu(gate))
+
+
+def patches_of(batch: Mapping[str, Tensor]) -> Patches | None:
+    """Return the image patches of a batch; None when it has none."""
+    if "patches" not in batch:
+        return None
+    return Patches(batch["patches"], batch["patch_rows"], batch["patch_columns"])
