@@ -6,7 +6,10 @@ from typing import Any, Literal, Protocol
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
+
+from storage.episode import Leaf, Schema
 
 EVALUATION_SEED = 1_000_000
 """First seed of the evaluation episodes; training episodes have seeds below it."""
@@ -95,3 +98,46 @@ class Task:
     def name(self) -> str:
         """The part of the id after the slash."""
         return self.id.split("/", 1)[1]
+
+
+def schema_of(task: Task) -> Schema:
+    """Describe a task's observations and action as they are stored.
+
+    Raises:
+        ValueError: If a space has no stored form; the message names the task, the key and the space.
+    """
+    environment = task.make_environment()
+    try:
+        observation_space, action_space = environment.observation_space, environment.action_space
+    finally:
+        environment.close()
+    if not isinstance(observation_space, spaces.Dict):
+        raise ValueError(f"task {task.id!r}: the observation space is {observation_space}; expected a Dict")
+    observations = {
+        key: _leaf_of(space, f"task {task.id!r}, observation {key!r}", task.text_tokens)
+        for key, space in observation_space.items()
+    }
+    action = _leaf_of(action_space, f"task {task.id!r}, action", 0)
+    if action.kind == "continuous" and (action.low, action.high) != (-1.0, 1.0):
+        raise ValueError(f"task {task.id!r}, action: the space is {action_space}; expected a Box in [-1, 1]")
+    return Schema(observations=observations, action=action)
+
+
+def _leaf_of(space: spaces.Space, where: str, text_tokens: int) -> Leaf:
+    match space:
+        case spaces.Box() if space.dtype == np.uint8 and len(space.shape) == 3 and space.shape[2] == 3:
+            return Leaf("image", shape=space.shape)
+        case spaces.Box() if space.dtype == np.float32 and len(space.shape) == 1:
+            return Leaf("continuous", shape=space.shape, low=float(space.low.min()), high=float(space.high.max()))
+        case spaces.MultiDiscrete() if space.nvec.ndim == 1 and len(set(space.nvec)) == 1 and space.nvec[0] <= 1024:
+            return Leaf("discrete", shape=space.shape, num_values=int(space.nvec[0]))
+        case spaces.Discrete() if space.start == 0 and space.n <= 1024:
+            return Leaf("discrete", num_values=int(space.n))
+        case spaces.Text() if text_tokens > 0:
+            return Leaf("text", num_tokens=text_tokens)
+        case spaces.Text():
+            raise ValueError(f"{where}: a text needs Task.text_tokens above 0")
+    raise ValueError(
+        f"{where}: the space {space} has no stored form; expected a float32 vector, a vector of at most 1024 equal "
+        "discrete values, a uint8 image of height x width x 3, or a Text"
+    )

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+from tasks.task import Task
+
+_MODULES: Mapping[str, str] = {
+    "control": "tasks.control.instances",
+}
+"""One line a family: its module has ``list_tasks() -> list[Task]`` and imports no simulator and no solver."""
+
+_DEMO = (
+    "control/CartPole",
+    "control/MountainCar",
+    "control/MountainCarContinuous",
+    "control/Acrobot",
+    "control/Pendulum",
+    "control/LunarLander",
+    "control/LunarLanderContinuous",
+)
+
+
+def families() -> list[str]:
+    """Return the names of all families, sorted."""
+    return sorted(_MODULES)
+
+
+def tasks_of(family: str) -> list[Task]:
+    """Return all tasks of a family, in its own order.
+
+    Raises:
+        ValueError: If there is no such family.
+    """
+    if family not in _MODULES:
+        raise ValueError(
+            f"unknown family {family!r}; expected one of {', '.join(families())} (see them with: db1 tasks)"
+        )
+    return list(_tasks(family).values())
+
+
+def list_task_ids() -> list[str]:
+    """Return the ids of all tasks, family by family."""
+    return [task_id for family in families() for task_id in _tasks(family)]
+
+
+def get_task(task_id: str) -> Task:
+    """Return the task of this id.
+
+    Raises:
+        ValueError: If there is none; the message names the closest ids.
+    """
+    family = task_id.split("/", 1)[0]
+    tasks = _tasks(family) if family in _MODULES else {}
+    if task_id not in tasks:
+        raise ValueError(_unknown("task", task_id, list_task_ids()))
+    return tasks[task_id]
+
+
+def select_tasks(selection: str) -> tuple[str, ...]:
+    """Return the task ids that a selection's name, a family, a task id, or several of them with commas, stand for.
+
+    Raises:
+        ValueError: If a part is none of these.
+    """
+    chosen: dict[str, None] = {}
+    for part in filter(None, (part.strip() for part in selection.split(","))):
+        if part in SELECTIONS:
+            chosen |= dict.fromkeys(SELECTIONS[part])
+        elif part in _MODULES:
+            chosen |= dict.fromkeys(_tasks(part))
+        elif "/" in part:
+            chosen[get_task(part).id] = None
+        else:
+            raise ValueError(_unknown("selection", part, [*SELECTIONS, *_MODULES, *list_task_ids()]))
+    if not chosen:
+        raise ValueError(f"the selection {selection!r} names no task; see the tasks with: db1 tasks")
+    return tuple(chosen)
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    closest = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(closest)}? " if closest else ""
+    return f"unknown {what} {name!r}; {hint}All tasks are listed by: db1 tasks"
+
+
+@cache
+def _tasks(family: str) -> dict[str, Task]:
+    tasks = importlib.import_module(_MODULES[family]).list_tasks()
+    return {task.id: task for task in tasks}
+
+
+SELECTIONS: Mapping[str, tuple[str, ...]] = {"demo": _DEMO, "full": tuple(list_task_ids())}
+"""Named sets of task ids: ``demo`` trains on two cores in minutes, ``full`` is everything."""

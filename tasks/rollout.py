@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from storage.episode import Episode
+from tasks.policies import ExpertPolicy, Insider, RandomPolicy
+from tasks.task import EVALUATION_SEED, Action, Observation, Policy, Task
+from tasks.workers import Workers
+
+EPISODE_TIMEOUT_S = 120.0
+"""Wall-clock seconds after which an episode counts as hanging."""
+
+
+class ExpertFailedError(RuntimeError):
+    """An expert hung, crashed or raised on too many seeds."""
+
+
+def roll_out(task: Task, policy: Policy, seeds: Sequence[int], *, num_slots: int) -> Iterator[Episode]:
+    """Play one episode for each seed, many environments in lockstep.
+
+    Each slot holds one environment; a slot whose episode ends takes the next seed. The policy acts for all busy slots
+    in one call. The last ``info["summary"]`` and the provenance that the policy offers go into the episode's.
+
+    Args:
+        task: The task to play.
+        policy: Who acts; an ``Insider`` is also told of each new episode.
+        seeds: Seeds of the episodes.
+        num_slots: Environments at once, at least 1.
+
+    Yields:
+        The episodes in the order of the seeds.
+
+    Raises:
+        ValueError: If ``num_slots`` is below 1, or an action lies outside the action space or the mask.
+    """
+    if num_slots < 1:
+        raise ValueError(f"num_slots is {num_slots}; expected at least 1")
+    slots = [_Slot(task, number) for number in range(min(num_slots, len(seeds)))]
+    try:
+        yield from _play(slots, policy, seeds)
+    finally:
+        for slot in slots:
+            slot.environment.close()
+
+
+def record_expert(
+    task: Task, seeds: Sequence[int], *, num_processes: int, timeout_s: float = EPISODE_TIMEOUT_S
+) -> Iterator[Episode]:
+    """Play a task's expert in processes; the episodes do not depend on how many.
+
+    A seed on which the expert hangs, crashes or raises is replaced by the next one after the largest; the new
+    episode's provenance says which seed it replaces and why.
+
+    Args:
+        task: The task; it must be picklable.
+        seeds: Seeds of the episodes.
+        num_processes: Processes at once, at least 1.
+        timeout_s: Wall-clock seconds that an episode may take.
+
+    Yields:
+        As many episodes as seeds, in the order of the seeds, replacements last.
+
+    Raises:
+        ExpertFailedError: If the expert fails on more than a tenth of the seeds (of few seeds: more than two).
+    """
+    player = _Player(task, {"expert": partial(ExpertPolicy, task.make_expert)})
+    with Workers(player, num_processes=num_processes, timeout_s=timeout_s) as workers:
+        yield from _record(task, "expert", seeds, workers)
+
+
+def measure_reference_scores(
+    task: Task,
+    num_episodes: int = 20,
+    *,
+    first_seed: int = EVALUATION_SEED,
+    num_processes: int = 1,
+    timeout_s: float = EPISODE_TIMEOUT_S,
+) -> dict[str, dict[str, Any]]:
+    """Play the random policy, the expert and the task's baselines on the evaluation seeds.
+
+    Args:
+        task: The task; it must be picklable.
+        num_episodes: Episodes of each.
+        first_seed: Seed of the first episode; the others follow it.
+        num_processes: Processes at once, at least 1.
+        timeout_s: Wall-clock seconds that an episode may take.
+
+    Returns:
+        By name (``random``, ``expert`` and each baseline): ``mean`` of the returns, ``returns``, ``seeds``, ``lengths``
+        in transitions, and ``summaries`` where the environment gives them.
+
+    Raises:
+        ExpertFailedError: As in ``record_expert``.
+    """
+    experts = {"expert": task.make_expert, **task.baselines}
+    makers = {"random": RandomPolicy, **{name: partial(ExpertPolicy, make) for name, make in experts.items()}}
+    seeds = range(first_seed, first_seed + num_episodes)
+    with Workers(_Player(task, makers), num_processes=num_processes, timeout_s=timeout_s) as workers:
+        return {name: _score(list(_record(task, name, seeds, workers))) for name in makers}
+
+
+def _score(episodes: Sequence[Episode]) -> dict[str, Any]:
+    returns = [episode.total_return for episode in episodes]
+    summaries = [episode.provenance["summary"] for episode in episodes if "summary" in episode.provenance]
+    score = {
+        "mean": float(np.mean(returns)),
+        "returns": returns,
+        "seeds": [episode.seed for episode in episodes],
+        "lengths": [len(episode) for episode in episodes],
+    }
+    return score | ({"summaries": summaries} if summaries else {})
+
+
+def _record(
+    task: Task, name: str, seeds: Sequence[int], workers: Workers[tuple[str, int], Episode]
+) -> Iterator[Episode]:
+    allowed = max(2, len(seeds) // 10)
+    fresh = itertools.count(max(seeds, default=0) + 1)
+    failed = 0
+    wanted: list[tuple[int, dict[str, Any]]] = [(seed, {}) for seed in seeds]
+    while wanted:
+        replacements: list[tuple[int, dict[str, Any]]] = []
+        outcomes = workers.map([(name, seed) for seed, _ in wanted])
+        for (seed, note), outcome in zip(wanted, outcomes, strict=True):
+            if isinstance(outcome, Episode):
+                yield replace(outcome, provenance={**outcome.provenance, **note})
+                continue
+            failed += 1
+            if failed > allowed:
+                raise ExpertFailedError(
+                    f"task {task.id!r}: {name} failed on {failed} seeds, the last of them {seed}; expected at most "
+                    f"{allowed} of {len(seeds)}: {outcome.reason}"
+                )
+            reason = outcome.reason.strip().splitlines()[-1]
+            replacements.append((next(fresh), {"replaces_seed": seed, "failure": reason}))
+        wanted = replacements
+
+
+class _Player:
+    """Plays one episode of one of several policies, and keeps its environment for the next."""
+
+    def __init__(self, task: Task, makers: Mapping[str, Callable[[], Policy]]) -> None:
+        self._task, self._makers = task, makers
+        self._policies: dict[str, Policy] = {}
+        self._slots: list[_Slot] = []
+
+    def __call__(self, job: tuple[str, int]) -> Episode:
+        name, seed = job
+        if name not in self._policies:
+            self._policies[name] = self._makers[name]()
+        if not self._slots:
+            self._slots.append(_Slot(self._task, 0))
+        return next(_play(self._slots, self._policies[name], [seed]))
+
+
+def _play(slots: Sequence[_Slot], policy: Policy, seeds: Sequence[int]) -> Iterator[Episode]:
+    waiting = enumerate(seeds)
+    busy = [slot for slot in slots if slot.begin(next(waiting, None), policy)]
+    done: dict[int, Episode] = {}
+    position = 0
+    while busy:
+        numbers = [slot.number for slot in busy]
+        actions = policy.act(numbers, [slot.seen for slot in busy], [slot.mask for slot in busy])
+        for slot, action in zip(list(busy), actions, strict=True):
+            if slot.step(action):
+                done[slot.position] = slot.episode(policy)
+                if not slot.begin(next(waiting, None), policy):
+                    busy.remove(slot)
+        while position in done:
+            yield done.pop(position)
+            position += 1
+
+
+@dataclass
+class _Transition:
+    seen: Observation
+    action: Action
+    reward: float
+
+
+class _Slot:
+    def __init__(self, task: Task, number: int) -> None:
+        self.task, self.number = task, number
+        self.environment = task.make_environment()
+        self.position = -1
+
+    def begin(self, place: tuple[int, int] | None, policy: Policy) -> bool:
+        if place is None:
+            return False
+        self.position, self.seed = place
+        self.seen, self.info = self.environment.reset(seed=self.seed)
+        self.transitions: list[_Transition] = []
+        policy.reset([self.number])
+        if isinstance(policy, Insider):
+            policy.begin(self.number, self.environment, self.seed)
+        return True
+
+    @property
+    def mask(self) -> NDArray[np.bool_] | None:
+        mask = self.info.get("action_mask")
+        return None if mask is None else np.asarray(mask, dtype=np.bool_)
+
+    def step(self, action: Action) -> bool:
+        action = self._checked(action)
+        seen = self.seen
+        self.seen, reward, self.terminated, self.truncated, self.info = self.environment.step(action)
+        self.transitions.append(_Transition(seen, action, float(reward)))
+        return bool(self.terminated or self.truncated)
+
+    def episode(self, policy: Policy) -> Episode:
+        provenance = dict(policy.provenance(self.number)) if isinstance(policy, Insider) else {}
+        if "summary" in self.info:
+            provenance["summary"] = self.info["summary"]
+        discrete = isinstance(self.environment.action_space, spaces.Discrete)
+        seen = [transition.seen for transition in self.transitions]
+        return Episode(
+            task=self.task.id,
+            seed=self.seed,
+            observations={key: np.stack([np.asarray(step[key]) for step in seen]) for key in sorted(seen[0])},
+            actions=np.array([step.action for step in self.transitions], dtype=np.int64 if discrete else np.float32),
+            rewards=np.array([step.reward for step in self.transitions], dtype=np.float64),
+            terminated=bool(self.terminated),
+            truncated=bool(self.truncated),
+            provenance=provenance,
+        )
+
+    def _checked(self, action: Action) -> Action:
+        space, mask = self.environment.action_space, self.mask
+        action = int(action) if isinstance(space, spaces.Discrete) else np.asarray(action, dtype=np.float32)
+        if not space.contains(action) or (mask is not None and not mask[action]):
+            legal = f"{space}" if mask is None else f"one of {np.flatnonzero(mask).tolist()}"
+            raise ValueError(
+                f"task {self.task.id!r}, seed {self.seed}, step {len(self.transitions)}: "
+                f"the policy returned the action {action}; expected {legal}"
+            )
+        return action

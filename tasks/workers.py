@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+_AHEAD = 8
+"""Jobs a process that may be done before their turn, so that a slow one does not fill the memory."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job gave no result."""
+
+    reason: str
+
+
+class Workers(Generic[Job, Result]):
+    """Processes that do jobs, each within a time limit; a job that hangs or crashes costs only its own process.
+
+    Every process is a fresh interpreter with silent output and one thread a library.
+
+    Args:
+        function: Does a job; it and the jobs and results must be picklable.
+        num_processes: Processes at once, at least 1.
+        timeout_s: Wall-clock seconds after which a job's process is killed.
+    """
+
+    def __init__(self, function: Callable[[Job], Result], *, num_processes: int, timeout_s: float) -> None:
+        if num_processes < 1 or timeout_s <= 0:
+            raise ValueError(f"found {num_processes} processes and {timeout_s} s; expected at least 1 and above 0")
+        self._function = function
+        self._timeout_s = timeout_s
+        self._num_processes = num_processes
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Workers[Job, Result]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.end()
+        self._workers.clear()
+
+    def map(self, jobs: Sequence[Job]) -> Iterator[Result | Failure]:
+        """Do all jobs and yield what came of each, in the order of the jobs."""
+        while len(self._workers) < min(self._num_processes, len(jobs)):
+            self._workers.append(_Worker(self._function, self._timeout_s))
+        idle, busy = list(self._workers), {}
+        done: dict[int, Any] = {}
+        begun = yielded = 0
+        while yielded < len(jobs):
+            while idle and begun < len(jobs) and begun - yielded < _AHEAD * self._num_processes:
+                worker = idle.pop()
+                worker.connection.send(jobs[begun])
+                busy[worker.connection] = (worker, begun)
+                begun += 1
+            for connection in wait(list(busy)):
+                worker, position = busy.pop(connection)
+                done[position] = worker.receive()
+                if worker.ended:
+                    self._workers.remove(worker)
+                    worker = _Worker(self._function, self._timeout_s)
+                    self._workers.append(worker)
+                idle.append(worker)
+            while yielded in done:
+                yield done.pop(yielded)
+                yielded += 1
+
+
+class _Worker:
+    def __init__(self, function: Callable[..., Any], timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self.ended = False
+        self.connection, theirs = Pipe()
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+            "OMP_NUM_THREADS": "1",
+        }
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", f"from tasks.workers import work; work({theirs.fileno()})"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=environment,
+            )
+        self.connection.send((function, timeout_s))
+
+    def receive(self) -> Any:
+        try:
+            return self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            code = self.end()
+        if code == -signal.SIGALRM:
+            return Failure(f"took longer than {self._timeout_s:g} s")
+        return Failure(f"its process ended with exit code {code}")
+
+    def end(self) -> int:
+        self.ended = True
+        self.connection.close()
+        try:
+            return self._process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+def work(handle: int) -> None:
+    """Do jobs from the connection of this handle until it closes; SIGALRM ends a job that outlasts the limit."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer; it then closes the connection
+    connection = Connection(handle)
+    try:
+        function, timeout_s = connection.recv()
+        while True:
+            job = connection.recv()
+            signal.setitimer(signal.ITIMER_REAL, timeout_s)
+            try:
+                result = function(job)
+            except Exception:
+                result = Failure(traceback.format_exc())
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            connection.send(result)
+    except (EOFError, BrokenPipeError):
+        return  # the parent has gone or needs no more
