@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.arrays import ArrayReader
+from storage.cache import ByteCache
+
+BLOCK_BYTES = 16 << 20
+CACHE_BYTES = 64 << 20
+
+
+class EpisodeBlocks:
+    """Reads the steps of episodes that lie end to end, some 16 MiB of neighbouring episodes at a time.
+
+    Going through the episodes in order decodes every chunk about once; one episode from anywhere costs one block.
+
+    Args:
+        arrays: Where the steps lie.
+        episode_offsets: First step of each episode, and the number of all steps, shape (episodes + 1,).
+        rows: Array of steps, by the name that ``episode`` gives it.
+        texts: Text of steps, by the name that ``episode`` gives it.
+    """
+
+    def __init__(
+        self,
+        arrays: ArrayReader,
+        episode_offsets: NDArray[np.int64],
+        *,
+        rows: Mapping[str, str],
+        texts: Mapping[str, str],
+    ) -> None:
+        self._arrays, self._offsets, self._rows, self._texts = arrays, episode_offsets, rows, texts
+        step_bytes = sum(arrays.row_bytes(path) for path in rows.values()) + 64 * len(texts)
+        self._block_of = episode_offsets[:-1] // max(1, BLOCK_BYTES // step_bytes)
+        self._cache: ByteCache[dict[str, NDArray[Any]]] = ByteCache(CACHE_BYTES)
+
+    def episode(self, index: int) -> dict[str, NDArray[Any]]:
+        """Return the steps of an episode by name; the arrays are read-only views."""
+        number = int(self._block_of[index])
+        first = int(np.searchsorted(self._block_of, number))
+        block = self._cache.get(number, lambda: self._read(number, first))
+        start, stop = self._offsets[index : index + 2] - self._offsets[first]
+        return {name: values[start:stop] for name, values in block.items()}
+
+    def _read(self, number: int, first: int) -> tuple[dict[str, NDArray[Any]], int]:
+        last = int(np.searchsorted(self._block_of, number, side="right"))
+        start, stop = int(self._offsets[first]), int(self._offsets[last])
+        block = {name: self._arrays.read(path, start, stop) for name, path in self._rows.items()}
+        block |= {name: self._arrays.read_text(path, start, stop) for name, path in self._texts.items()}
+        for values in block.values():
+            values.flags.writeable = False
+        return block, sum(values.nbytes for values in block.values())

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Locations:
+    """Where each kind of thing lies on disk, all below one root.
+
+    Args:
+        root: Folder that holds everything that the pipeline makes.
+
+    Raises:
+        ValueError: If the root is a URL of an object store.
+    """
+
+    root: str = "data"
+
+    def __post_init__(self) -> None:
+        if "://" in self.root:
+            raise ValueError(
+                f"the data root is {self.root!r}, expected a local folder; set it with:\n  export DB1_DATA=data"
+            )
+
+    @classmethod
+    def from_environment(cls) -> Locations:
+        """Take the root from the environment variable ``DB1_DATA``; ``data`` when it is unset or empty."""
+        return cls(os.environ.get("DB1_DATA") or "data")
+
+    @property
+    def trajectories(self) -> str:
+        """Expert episodes, in Zarr."""
+        return f"{self.root}/trajectories"
+
+    @property
+    def tokens(self) -> str:
+        """Tokenized episodes, in Zarr."""
+        return f"{self.root}/tokens"
+
+    @property
+    def tokenizer(self) -> str:
+        """The text tokenizer."""
+        return f"{self.root}/tokenizer"
+
+    @property
+    def shards(self) -> str:
+        """Tokenized episodes packed into WebDataset tars."""
+        return f"{self.root}/shards"
+
+    @property
+    def checkpoints(self) -> str:
+        """Trained models."""
+        return f"{self.root}/checkpoints"
+
+    @property
+    def evaluation(self) -> str:
+        """Returns of the trained model in its tasks."""
+        return f"{self.root}/evaluation"
+
+    @property
+    def report(self) -> str:
+        """Tables, curves and maps for people."""
+        return f"{self.root}/report"

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.arrays import ArrayReader, ArrayWriter
+from storage.blocks import EpisodeBlocks
+from storage.episode import Episode, Leaf, Schema
+from storage.folder import StoredFiles, StoredFolder, stored_names
+from storage.manifest import Manifest, canonical_json
+from storage.validation import check_episode
+
+KIND = "trajectories"
+
+
+class TrajectoryStore:
+    """Expert episodes in Zarr v3, one group a task.
+
+    A group holds ``observations/<key>``, ``actions`` and ``rewards`` with one row a step, all episodes end to end;
+    ``episode_offsets`` (episodes + 1); ``seeds``, ``terminated``, ``truncated``, ``total_returns`` and ``provenance``
+    (JSON text) with one entry an episode; and the task and its schema in the attributes. Discrete values are stored as
+    uint16, text as UTF-8 bytes (``utf8``) with the place where each string ends (``ends``).
+
+    Args:
+        root: Where the tasks lie, such as ``Locations().trajectories``.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def find(self, task: str, recipe: Mapping[str, Any]) -> Manifest | None:
+        """Return the manifest when the task's episodes are complete, sound and made from exactly this recipe."""
+        return StoredFolder(self.root, KIND, task).find(recipe)
+
+    def write(
+        self,
+        task: str,
+        schema: Schema,
+        episodes: Iterable[Episode],
+        *,
+        recipe: Mapping[str, Any],
+        metadata: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+    ) -> Manifest:
+        """Write the episodes of a task in place of those that were there; at most a shard of each array is in memory.
+
+        Args:
+            task: Id of the task.
+            schema: What every step looks like; every episode is checked against it.
+            episodes: At least one episode, in the order in which they are stored.
+            recipe: What the episodes are made from: configuration, code version, digests of inputs.
+            metadata: Anything else worth knowing, or a function that returns it once the episodes are written. The
+                numbers of episodes and transitions are added to it.
+
+        Raises:
+            ValueError: If an episode is of another task, or does not keep to the schema: a wrong dtype or shape, a
+                number that is not finite or out of range. What was stored before stays.
+        """
+
+        def fill(folder: Path) -> Mapping[str, Any]:
+            writer = ArrayWriter(folder, _attributes(task, schema))
+            num_episodes, num_transitions = 0, 0
+            writer.append("episode_offsets", np.zeros(1, dtype=np.int64))
+            for episode in episodes:
+                check_episode(episode, schema, task=task, index=num_episodes)
+                num_episodes, num_transitions = num_episodes + 1, num_transitions + len(episode)
+                writer.append("episode_offsets", np.array([num_transitions]))
+                _append_episode(writer, episode, schema)
+            if num_episodes == 0:
+                raise ValueError(f"no episodes of task {task!r} to store; expected at least one")
+            writer.close()
+            given = metadata() if callable(metadata) else metadata
+            return {**given, "num_episodes": num_episodes, "num_transitions": num_transitions}
+
+        return StoredFolder(self.root, KIND, task).write(fill, recipe=recipe)
+
+    def read(self, task: str) -> StoredTrajectory:
+        """Open the episodes of a task.
+
+        Raises:
+            ManifestError: If they are missing, incomplete or damaged.
+        """
+        return StoredTrajectory(StoredFolder(self.root, KIND, task).open())
+
+    def tasks(self) -> list[str]:
+        """Return the sorted ids of the tasks that have episodes here."""
+        return stored_names(self.root)
+
+
+class StoredTrajectory(Sequence[Episode]):
+    """The stored episodes of a task. Their arrays are read-only; a text is an array of str objects.
+
+    Args:
+        files: The files of the task's group.
+
+    Raises:
+        ManifestError: If a file is missing or damaged; reading an episode may raise it too.
+    """
+
+    def __init__(self, files: StoredFiles) -> None:
+        self.manifest = files.manifest
+        self._arrays = ArrayReader(files)
+        self.schema = Schema.from_json(self._arrays.attributes["schema"])
+        self._offsets: NDArray[np.int64] = self._arrays.read("episode_offsets")
+        leaves = self.schema.observations.items()
+        self._blocks = EpisodeBlocks(
+            self._arrays,
+            self._offsets,
+            rows={"actions": "actions", "rewards": "rewards"}
+            | {f"observations/{key}": f"observations/{key}" for key, leaf in leaves if leaf.kind != "text"},
+            texts={f"observations/{key}": f"observations/{key}" for key, leaf in leaves if leaf.kind == "text"},
+        )
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Episode: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Episode]: ...
+    def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        steps = self._blocks.episode(index)
+        return Episode(
+            task=self.manifest.name,
+            seed=int(self.seeds[index]),
+            observations={
+                key: _restore(steps[f"observations/{key}"], leaf) for key, leaf in self.schema.observations.items()
+            },
+            actions=_restore(steps["actions"], self.schema.action),
+            rewards=steps["rewards"],
+            terminated=bool(self._terminated[index]),
+            truncated=bool(self._truncated[index]),
+            provenance=json.loads(self._provenance[index]),
+        )
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of transitions of each episode, shape (episodes,)."""
+        return np.diff(self._offsets)
+
+    @cached_property
+    def total_returns(self) -> NDArray[np.float64]:
+        """Sum of the rewards of each episode, shape (episodes,)."""
+        return self._arrays.read("total_returns")
+
+    @cached_property
+    def seeds(self) -> NDArray[np.int64]:
+        """Seed of each episode, shape (episodes,)."""
+        return self._arrays.read("seeds")
+
+    @cached_property
+    def _terminated(self) -> NDArray[np.bool_]:
+        return self._arrays.read("terminated")
+
+    @cached_property
+    def _truncated(self) -> NDArray[np.bool_]:
+        return self._arrays.read("truncated")
+
+    @cached_property
+    def _provenance(self) -> NDArray[np.object_]:
+        return self._arrays.read_text("provenance")
+
+
+def _attributes(task: str, schema: Schema) -> Mapping[str, Any]:
+    return json.loads(canonical_json({"task": task, "schema": schema.to_json()}))
+
+
+def _append_episode(writer: ArrayWriter, episode: Episode, schema: Schema) -> None:
+    for key, leaf in sorted(schema.observations.items()):
+        values = episode.observations[key]
+        if leaf.kind == "text":
+            writer.append_text(f"observations/{key}", values)
+        else:
+            writer.append(f"observations/{key}", _compact(values, leaf))
+    writer.append("actions", _compact(episode.actions, schema.action))
+    writer.append("rewards", episode.rewards)
+    writer.append("seeds", np.array([episode.seed], dtype=np.int64))
+    writer.append("terminated", np.array([episode.terminated], dtype=np.bool_))
+    writer.append("truncated", np.array([episode.truncated], dtype=np.bool_))
+    writer.append("total_returns", np.array([episode.total_return], dtype=np.float64))
+    writer.append_text("provenance", [canonical_json(dict(episode.provenance)).decode()])
+
+
+def _compact(values: NDArray[Any], leaf: Leaf) -> NDArray[Any]:
+    return values.astype(np.uint16) if leaf.kind == "discrete" else values
+
+
+def _restore(values: NDArray[Any], leaf: Leaf) -> NDArray[Any]:
+    return values.astype(np.int64) if leaf.kind == "discrete" else values
