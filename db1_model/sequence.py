@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from storage.episode import Episode, Leaf, Schema
-from storage.tokens import TokenEpisode
 
 from db1_model.scalars import Edge, decode_actions, decode_values, encode_actions, encode_values
 from db1_model.text import TextTokenizer
 from db1_model.vocabulary import Vocabulary
+from storage.episode import Episode, Leaf, Schema
+from storage.tokens import TokenEpisode
 
 
 @dataclass(frozen=True)

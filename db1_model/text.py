@@ -36,6 +36,7 @@ class TextTokenizer:
             raise ValueError(
                 f"{END_OF_TEXT} has id {tokenizer.token_to_id(END_OF_TEXT)}; expected 0, as `TextTokenizer.train` gives"
             )
+        tokenizer.encode_special_tokens = True  # a text that spells the token is text
         self._tokenizer = tokenizer
 
     @classmethod

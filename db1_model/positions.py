@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db1_model.config import ModelConfig
+from db1_model.sequence import StepLayout
+
+PATCH = -1
+"""Token of a position that holds an image patch."""
+NUMBERS = -2
+"""Token of a position that holds a run of embedded numbers."""
+
+
+@dataclass(frozen=True)
+class TokenSequence:
+    """One sequence to train on; L is the context length.
+
+    Args:
+        tokens: int64 of shape (L,); -1 is an image patch, -2 a run of numbers, padding is 0.
+        positions: Local position of each token within its step, int64 of shape (L,): 1..n in the observation, n + 1 at
+            the separator, 0 in actions and padding.
+        loss_mask: Whether the label is an action's token that counts in the loss, bool of shape (L,).
+        labels: The next token, int64 of shape (L,).
+        numbers: Token ids of the runs, padded with -1, int64 of shape (runs, ``numbers_per_position``).
+        patches: Pixels, uint8 of shape (patches, 3, size, size).
+        patch_rows: Interval ``[low, high)`` of each patch's row position, int64 of shape (patches, 2).
+        patch_columns: The same for its column position.
+    """
+
+    tokens: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    loss_mask: NDArray[np.bool_]
+    labels: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    patches: NDArray[np.uint8]
+    patch_rows: NDArray[np.int64]
+    patch_columns: NDArray[np.int64]
+
+
+PlacedPatches = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
+"""Pixels (patches, 3, size, size), row intervals (patches, 2) and column intervals (patches, 2)."""
+
+
+class StepPositions:
+    """Which positions of a model the steps of a task take, and what stands there.
+
+    In the ``tokens`` encoding every stored token has a position; in the ``embedded`` one the numbers of an observation
+    share positions, ``numbers_per_position`` each. An image takes a position a patch in both.
+
+    Args:
+        layout: The task's steps.
+        config: ``context_length``, ``encoding``, ``numbers_per_position``, ``patch_size``, ``position_vocab`` and
+            ``local_positions`` are read.
+
+    Raises:
+        ValueError: If a step does not fit into the context or into the table of local positions, or the image is no
+            multiple of the patch size.
+    """
+
+    def __init__(self, layout: StepLayout, config: ModelConfig) -> None:
+        self.layout = layout
+        self.context_length = config.context_length
+        self.patch_size = config.patch_size
+        self.numbers_per_position = config.numbers_per_position
+        self.embedded = config.encoding == "embedded"
+        self._patch_rows, self._patch_columns = _patch_intervals(layout, config)
+        self.num_patches = len(self._patch_rows)
+        self.num_runs = -(-layout.number_tokens // config.numbers_per_position) if self.embedded else 0
+        number_positions = self.num_runs if self.embedded else layout.number_tokens
+        self.num_observation = layout.text_tokens + self.num_patches + number_positions
+        self.num_positions = self.num_observation + 1 + layout.action_tokens
+        if self.num_positions > config.context_length:
+            raise ValueError(
+                f"a step takes {self.num_positions} positions ({self.num_observation} observed, separator, "
+                f"{layout.action_tokens} of action) of a context of {config.context_length}; choose a preset with a "
+                "longer context"
+            )
+        if self.num_observation + 1 >= config.local_positions:
+            raise ValueError(
+                f"an observation takes {self.num_observation} positions; expected at most {config.local_positions - 2}"
+            )
+        self.transitions = -(-config.context_length // self.num_positions)
+        local = np.zeros(self.num_positions, np.int64)
+        local[: self.num_observation + 1] = np.arange(1, self.num_observation + 2)
+        is_action = np.arange(self.num_positions) > self.num_observation
+        self.local_positions = local
+        self._positions = np.resize(local, config.context_length)
+        self._loss_mask = np.resize(is_action, config.context_length + 1)[1:]
+        missing = np.zeros(self.num_positions, np.int64)
+        missing[: self.num_observation] = 0 if layout.image is None else PATCH
+        self._padding = np.resize(missing, config.context_length + 1)
+
+    @property
+    def prompt_transitions(self) -> int:
+        """Most transitions of a training prompt: half of a window."""
+        return self.transitions // 2
+
+    def place_tokens(self, rows: NDArray[np.uint16]) -> NDArray[np.int64]:
+        """Return the tokens at the positions of steps.
+
+        Args:
+            rows: Stored tokens, a step a row: shape (N, ``layout.step_tokens``), or (N, ``layout.observation_tokens``
+                + 1) when the actions are not known yet.
+
+        Returns:
+            int64 of shape (N, ``num_positions``), or (N, ``num_observation`` + 1) without actions.
+        """
+        layout = self.layout
+        first_number = layout.text_tokens + self.num_patches
+        after_numbers = layout.observation_tokens
+        tail = rows.shape[1] - after_numbers
+        placed = np.empty((len(rows), self.num_observation + tail), np.int64)
+        placed[:, : layout.text_tokens] = rows[:, : layout.text_tokens]
+        placed[:, layout.text_tokens : first_number] = PATCH
+        if self.embedded:
+            placed[:, first_number : self.num_observation] = NUMBERS
+            placed[:, self.num_observation :] = rows[:, after_numbers:]
+        else:
+            placed[:, first_number:] = rows[:, layout.text_tokens :]
+        return placed
+
+    def place_numbers(self, rows: NDArray[np.uint16]) -> NDArray[np.int64]:
+        """Return the runs of embedded numbers of steps, int64 of shape (N * ``num_runs``, numbers a position)."""
+        layout = self.layout
+        runs = np.full((len(rows), self.num_runs * self.numbers_per_position), -1, np.int64)
+        if self.num_runs:
+            runs[:, : layout.number_tokens] = rows[:, layout.text_tokens : layout.observation_tokens]
+        return runs.reshape(-1, self.numbers_per_position)
+
+    def place_patches(self, images: NDArray[np.uint8] | None, num_patches: int | None = None) -> PlacedPatches:
+        """Cut the images of steps into patches, row by row.
+
+        Args:
+            images: Shape (N, height, width, 3), or None.
+            num_patches: How many of the patches to return; all by default.
+        """
+        size = self.patch_size
+        if images is None:
+            return np.empty((0, 3, size, size), np.uint8), self._patch_rows[:0], self._patch_columns[:0]
+        count, height, width, _ = images.shape
+        cut = images.reshape(count, height // size, size, width // size, size, 3).transpose(0, 1, 3, 5, 2, 4)
+        rows, columns = np.tile(self._patch_rows, (count, 1)), np.tile(self._patch_columns, (count, 1))
+        return cut.reshape(-1, 3, size, size)[:num_patches], rows[:num_patches], columns[:num_patches]
+
+    def build_sequence(
+        self, rows: NDArray[np.uint16], images: NDArray[np.uint8] | None = None, *, prompt: int = 0
+    ) -> TokenSequence:
+        """Build a training sequence from steps, in the order in which they are to stand.
+
+        What does not fit into L + 1 tokens is cut, even within a step. What is missing is padded with token 0, position
+        0, and no loss; where a missing step of a task with images would have its observation, DB1 pads with token -1,
+        and so does this, with black patches.
+
+        Args:
+            rows: Stored tokens of the steps, shape (N, ``layout.step_tokens``).
+            images: Their images, shape (N, height, width, 3), or None.
+            prompt: The first steps that are a prompt; their actions are not in the loss.
+        """
+        length = self.context_length
+        steps = min(len(rows), length // self.num_positions + 1)
+        rows = rows[:steps]
+        placed = self.place_tokens(rows).reshape(-1)[: length + 1]
+        end = len(placed)
+        positions, loss_mask = self._positions, self._loss_mask
+        if end <= length or prompt:
+            positions, loss_mask = positions.copy(), loss_mask.copy()
+            positions[end:] = 0
+            loss_mask[end - 1 :] = False
+            loss_mask[: max(prompt * self.num_positions - 1, 0)] = False
+        if end <= length:
+            placed = np.concatenate([placed, self._padding[end:]])
+        seen = min(end, length)
+        if images is not None:
+            num_patches = self._count_before(seen, self.layout.text_tokens, self.num_patches)
+            patches = self.place_patches(images[:steps], num_patches)
+            if end < length:
+                patches = _add_black(patches, int((placed[end:length] == PATCH).sum()))
+        else:
+            patches = self.place_patches(None)
+        runs = self._count_before(seen, self.num_observation - self.num_runs, self.num_runs)
+        return TokenSequence(placed[:-1], positions, loss_mask, placed[1:], self.place_numbers(rows)[:runs], *patches)
+
+    def _count_before(self, end: int, first: int, count: int) -> int:
+        """How many of the places ``first..first + count - 1`` of every step come before a position."""
+        steps, rest = divmod(end, self.num_positions)
+        return steps * count + min(max(rest - first, 0), count)
+
+
+def _patch_intervals(layout: StepLayout, config: ModelConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if layout.image is None:
+        return np.empty((0, 2), np.int64), np.empty((0, 2), np.int64)
+    height, width, size = layout.image.height, layout.image.width, config.patch_size
+    if height % size or width % size:
+        raise ValueError(f"an image of {height} x {width} pixels; expected multiples of the patch size, {size}")
+    num_rows, num_columns = height // size, width // size
+    row = np.repeat(np.arange(num_rows), num_columns)
+    column = np.tile(np.arange(num_columns), num_rows)
+    return _interval(row, num_rows, config.position_vocab), _interval(column, num_columns, config.position_vocab)
+
+
+def _interval(part: NDArray[np.int64], parts: int, vocab: int) -> NDArray[np.int64]:
+    return np.stack([part * vocab // parts, (part + 1) * vocab // parts], axis=1)
+
+
+def _add_black(patches: PlacedPatches, count: int) -> PlacedPatches:
+    pixels, rows, columns = patches
+    none = np.zeros((count, 2), np.int64)
+    return (
+        np.concatenate([pixels, np.zeros((count, *pixels.shape[1:]), np.uint8)]),
+        np.concatenate([rows, none]),
+        np.concatenate([columns, none]),
+    )
