@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from storage.cache import ByteCache
+from storage.folder import StoredFolder, stored_names
+from storage.manifest import Manifest, ManifestError, canonical_json
+from storage.packing import Compression, pack
+from storage.shard_index import Sample, ShardedTask, ShardIndex
+from storage.tokens import StoredTokens, TokenEpisode
+
+KIND, INDEX_KIND = "shards", "shard-index"
+SHARD_BYTES = 64_000_000
+CACHE_BYTES = 256 << 20
+_PASS_BYTES = 512 << 20
+
+
+class ShardStore:
+    """Tokenized episodes packed into WebDataset tars, one folder a task, and indexes of sets of tasks.
+
+    A task's folder holds ``shard-*.tar`` (see ``storage.packing``), ``episodes.npy`` and ``samples.npy`` (where each
+    episode lies) and ``layout.json``. An index names tasks and the digest of each one's shards.
+
+    Args:
+        root: Where they lie, such as ``Locations().shards``.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def find(self, task: str, recipe: Mapping[str, Any]) -> Manifest | None:
+        """Return the manifest when the task's shards are complete, sound and made from exactly this recipe."""
+        return StoredFolder(self.root, KIND, task).find(recipe)
+
+    def write(
+        self,
+        task: str,
+        tokens: StoredTokens,
+        *,
+        recipe: Mapping[str, Any],
+        seed: int,
+        shard_bytes: int = SHARD_BYTES,
+        compression: Compression = "blosc-zstd",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Manifest:
+        """Write the shards of a task in place of those that were there; about 512 MiB of episodes are in memory.
+
+        Args:
+            task: Id of the task.
+            tokens: Its tokenized episodes.
+            recipe: What the shards are made from: the digest of the tokens, the seed, the sizes.
+            seed: Of the order of the episodes in the shards.
+            shard_bytes: Largest size of a shard; a sample larger than this has a shard of its own.
+            compression: ``blosc-zstd``, or ``none`` (about twice as fast to read and twice as large).
+            metadata: Anything else worth knowing; the numbers of episodes, transitions, tokens and shards are added.
+        """
+
+        def fill(folder: Path) -> Mapping[str, Any]:
+            first = tokens[0]
+            episodes = _permuted(tokens, seed)
+            episode_rows, sample_rows = pack(folder, task, episodes, shard_bytes=shard_bytes, compression=compression)
+            np.save(folder / "episodes.npy", episode_rows)
+            np.save(folder / "samples.npy", sample_rows)
+            facts = {
+                "task": task,
+                "layout": tokens.layout,
+                "step_tokens": first.tokens.shape[1],
+                "image_shape": None if first.images is None else first.images.shape[1:],
+                "compression": compression,
+            }
+            (folder / "layout.json").write_bytes(canonical_json(facts))
+            num_transitions = int(episode_rows["length"].sum())
+            return {
+                **(metadata or {}),
+                "num_episodes": len(episode_rows),
+                "num_transitions": num_transitions,
+                "num_tokens": num_transitions * first.tokens.shape[1],
+                "num_shards": int(sample_rows["shard"][-1]) + 1,
+            }
+
+        return StoredFolder(self.root, KIND, task).write(fill, recipe=recipe)
+
+    def find_index(self, name: str, recipe: Mapping[str, Any]) -> Manifest | None:
+        """Return the manifest of an index made from exactly this recipe whose tasks still have the same shards."""
+        manifest = self._index_folder(name).find(recipe)
+        try:
+            return manifest and self.read(name).manifest
+        except ManifestError:
+            return None
+
+    def write_index(
+        self, name: str, tasks: Sequence[str], *, recipe: Mapping[str, Any], metadata: Mapping[str, Any]
+    ) -> Manifest:
+        """Write the index of a set of tasks: the digest of each one's shards.
+
+        Raises:
+            ManifestError: If the shards of a task are missing, incomplete or damaged.
+            ValueError: If there are no tasks, or one stands there twice.
+        """
+        if not tasks or len(set(tasks)) != len(tasks):
+            raise ValueError(f"the index {name!r} got the tasks {list(tasks)}, expected at least one, each once")
+        manifests = {task: StoredFolder(self.root, KIND, task).read() for task in tasks}
+        entries = [{"task": task, "digest": manifest.digest} for task, manifest in manifests.items()]
+        counts = {
+            count: sum(manifest.metadata[count] for manifest in manifests.values())
+            for count in ("num_episodes", "num_transitions", "num_tokens", "num_shards")
+        }
+
+        def fill(folder: Path) -> Mapping[str, Any]:
+            (folder / "index.json").write_bytes(canonical_json(entries))
+            return {**metadata, **counts, "num_tasks": len(tasks)}
+
+        return self._index_folder(name).write(fill, recipe=recipe)
+
+    def read(self, name: str, *, cache_bytes: int = CACHE_BYTES) -> ShardIndex:
+        """Open the shards of all tasks of an index.
+
+        Args:
+            name: Name of the index.
+            cache_bytes: Decoded samples that are kept in memory.
+
+        Raises:
+            ManifestError: If the index or the shards of a task are missing, incomplete or damaged, or the shards are
+                not those that the index was made of.
+        """
+        files = self._index_folder(name).open()
+        cache: ByteCache[Sample] = ByteCache(cache_bytes)
+        tasks: dict[str, ShardedTask] = {}
+        for entry in json.loads(files.path("index.json").read_bytes()):
+            task = entry["task"]
+            tasks[task] = ShardedTask(StoredFolder(self.root, KIND, task).open(), cache)
+            if (found := tasks[task].manifest.digest) != entry["digest"]:
+                raise files.error(
+                    f"the shards of task {task!r} changed (their digest is {found[:12]}..., "
+                    f"expected {entry['digest'][:12]}...)"
+                )
+        return ShardIndex(files, tasks)
+
+    def read_task(self, task: str, *, cache_bytes: int = CACHE_BYTES) -> ShardedTask:
+        """Open the shards of one task.
+
+        Raises:
+            ManifestError: If they are missing, incomplete or damaged.
+        """
+        return ShardedTask(StoredFolder(self.root, KIND, task).open(), ByteCache(cache_bytes))
+
+    def tasks(self) -> list[str]:
+        """Return the sorted ids of the tasks that have shards here."""
+        return stored_names(self.root)
+
+    def _index_folder(self, name: str) -> StoredFolder:
+        return StoredFolder(Path(self.root) / "_index", INDEX_KIND, name)
+
+
+def _permuted(tokens: StoredTokens, seed: int) -> Iterator[TokenEpisode]:
+    """Yield all episodes in a random order; each pass over the store holds what comes next, up to 512 MiB."""
+    order = np.argsort(np.random.PCG64(seed).random_raw(len(tokens)), kind="stable")
+    first = tokens[0]
+    step_bytes = first.tokens[0].nbytes + (0 if first.images is None else first.images[0].nbytes)
+    pass_of = np.cumsum(tokens.episode_lengths[order] * step_bytes) // _PASS_BYTES
+    for number in np.unique(pass_of):
+        wanted = order[pass_of == number]
+        held = {int(i): _copy(tokens[int(i)]) for i in np.sort(wanted)}
+        yield from (held.pop(int(i)) for i in wanted)
+
+
+def _copy(episode: TokenEpisode) -> TokenEpisode:
+    # A view would keep the whole block that it was read with in memory.
+    images = None if episode.images is None else episode.images.copy()
+    return TokenEpisode(episode.tokens.copy(), images, episode.seed, episode.total_return)
