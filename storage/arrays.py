@@ -83,9 +83,14 @@ class ArrayReader:
         array = self._open(name)
         stop = array.shape[0] if stop is None else stop
         shard_rows = (array.shards or array.chunks)[0]
-        for shard in range(start // shard_rows, -(-stop // shard_rows)):
-            self._files.path("/".join([name, "c", str(shard)] + ["0"] * (array.ndim - 1)))
-        return np.asarray(array[start:stop])
+        shards = range(start // shard_rows, -(-stop // shard_rows))
+        paths = ["/".join([name, "c", str(shard)] + ["0"] * (array.ndim - 1)) for shard in shards]
+        for path in paths:
+            self._files.path(path)
+        rows = np.asarray(array[start:stop])
+        for path in paths:  # Once more: a writer may have replaced the data meanwhile.
+            self._files.path(path)
+        return rows
 
     def read_text(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.object_]:
         """Return strings ``start..stop - 1`` of a text, as an array of objects."""

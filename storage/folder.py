@@ -13,7 +13,9 @@ from storage.manifest import (
     MANIFEST_NAME,
     Manifest,
     ManifestError,
+    canonical_json,
     check_digest,
+    check_size,
     describe_files,
     flush_folder,
     read_manifest,
@@ -101,6 +103,7 @@ class StoredFolder:
             partial.mkdir()
             try:
                 metadata = fill(partial)
+                canonical_json(dict(metadata))
                 files = describe_files(partial)
             except BaseException:
                 shutil.rmtree(partial)
@@ -143,19 +146,22 @@ class StoredFiles:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.manifest = manifest
         self.folder = folder / manifest.folder
-        self._unchecked = {file.path: file for file in manifest.files}
+        self._files = {file.path: file for file in manifest.files}
+        self._unchecked = set(self._files)
 
     def path(self, name: str) -> Path:
-        """Return where a file lies, after comparing it with its digest when it is asked for the first time.
+        """Return where a file lies, after comparing it with its digest the first time and with its size every time.
 
         Raises:
             ManifestError: If the file is missing, damaged or unknown to the manifest.
         """
-        if file := self._unchecked.get(name):
-            check_digest(self.folder, file, self.manifest)
-            del self._unchecked[name]
-        elif all(file.path != name for file in self.manifest.files):
+        if name not in self._files:
             raise self.error(f"its manifest lists no file {name!r}")
+        if name in self._unchecked:
+            check_digest(self.folder, self._files[name], self.manifest)
+            self._unchecked.discard(name)
+        else:
+            check_size(self.folder, self._files[name], self.manifest)
         return self.folder / name
 
     def verify(self) -> None:

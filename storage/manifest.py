@@ -28,7 +28,7 @@ class ManifestError(ValueError):
 
     def __init__(self, kind: str, name: str, fault: str) -> None:
         self.kind, self.name, self.fault = kind, name, fault
-        super().__init__(f"{describe(kind, name)}: {fault}; make it again with:\n  {making_command(kind, name)}")
+        super().__init__(f"{describe(kind, name)}: {fault}; make it with:\n  {making_command(kind, name)}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.kind, self.name, self.fault)
@@ -197,8 +197,8 @@ def read_manifest(folder: str | Path, *, kind: str, name: str) -> Manifest:
             raise ManifestError(kind, name, f"{path} is broken (its checksum is not that of its content)")
         files = tuple(StoredFile(**file) for file in value.pop("files"))
         manifest = Manifest(files=files, **value)
-    except FileNotFoundError:
-        raise ManifestError(kind, name, f"there is none under {folder}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise ManifestError(kind, name, f"there is no {path}") from None
     except ManifestError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:

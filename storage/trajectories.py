@@ -14,7 +14,7 @@ from storage.blocks import EpisodeBlocks
 from storage.episode import Episode, Leaf, Schema
 from storage.folder import StoredFiles, StoredFolder, stored_names
 from storage.manifest import Manifest, canonical_json
-from storage.validation import check_episode
+from storage.validation import check_episode, check_schema
 
 KIND = "trajectories"
 
@@ -61,6 +61,7 @@ class TrajectoryStore:
             ValueError: If an episode is of another task, or does not keep to the schema: a wrong dtype or shape, a
                 number that is not finite or out of range. What was stored before stays.
         """
+        check_schema(schema, task=task)
 
         def fill(folder: Path) -> Mapping[str, Any]:
             writer = ArrayWriter(folder, _attributes(task, schema))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,29 @@ from numpy.typing import NDArray
 from storage.episode import Episode, Leaf, Schema
 from storage.manifest import making_command
 
+MAX_DISCRETE = 1024
 _DTYPES = {"continuous": np.dtype(np.float32), "discrete": np.dtype(np.int64), "image": np.dtype(np.uint8)}
+
+
+def check_schema(schema: Schema, *, task: str) -> None:
+    """Check that a schema can be stored.
+
+    Args:
+        schema: The schema.
+        task: Id of the task that it is of, for the message.
+
+    Raises:
+        ValueError: If the name of an observation cannot name an array, a kind is unknown, or a discrete leaf has not
+            1..1,024 values; the message names task and key.
+    """
+    for key in schema.observations:
+        if not re.fullmatch(r"\w[\w.-]*", key):
+            raise _error(f"observation {key!r} of task {task!r}", "that name", "letters, digits and ._-", task)
+    for key, leaf in [*schema.observations.items(), ("action", schema.action)]:
+        if leaf.kind not in (*_DTYPES, "text"):
+            raise _error(f"{key!r} of task {task!r}", f"the kind {leaf.kind!r}", f"one of {[*_DTYPES, 'text']}", task)
+        if leaf.kind == "discrete" and not 1 <= leaf.num_values <= MAX_DISCRETE:
+            raise _error(f"{key!r} of task {task!r}", f"{leaf.num_values} values", f"1..{MAX_DISCRETE}", task)
 
 
 def check_episode(episode: Episode, schema: Schema, *, task: str, index: int) -> None:
@@ -66,6 +89,6 @@ def _check_range(values: NDArray[Any], low: float, high: float, where: str, task
 
 def _error(where: str, found: str, expected: str, task: str) -> ValueError:
     return ValueError(
-        f"{where}: found {found}, expected {expected}; mend the task's environment or expert, then make it again with:"
+        f"{where}: found {found}, expected {expected}; mend the task's environment or expert, then:"
         f"\n  {making_command('trajectories', task)}"
     )
