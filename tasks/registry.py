@@ -8,9 +8,13 @@ from functools import cache
 from tasks.task import Task
 
 _MODULES: Mapping[str, str] = {
+    "babyai": "tasks.babyai.instances",
     "control": "tasks.control.instances",
 }
-"""One line a family: its module has ``list_tasks() -> list[Task]`` and imports no simulator and no solver."""
+"""One line a family: a module that imports neither simulator nor solver and has ``list_tasks() -> list[Task]``.
+
+A family whose observations hold text also has ``list_sentences() -> list[str]``.
+"""
 
 _DEMO = (
     "control/CartPole",
@@ -20,6 +24,13 @@ _DEMO = (
     "control/Pendulum",
     "control/LunarLander",
     "control/LunarLanderContinuous",
+    "babyai/GoToObj",
+    "babyai/GoToRedBallNoDists",
+    "babyai/GoToRedBall",
+    "babyai/GoToRedBlueBall",
+    "babyai/GoToLocal",
+    "babyai/OpenRedDoor",
+    "babyai/PickupLoc",
 )
 
 
@@ -57,6 +68,12 @@ def get_task(task_id: str) -> Task:
     if task_id not in tasks:
         raise ValueError(_unknown("task", task_id, list_task_ids()))
     return tasks[task_id]
+
+
+def list_sentences() -> list[str]:
+    """Return sentences like those that the tasks of all families show, from which a tokenizer learns its words."""
+    modules = [importlib.import_module(_MODULES[family]) for family in families()]
+    return [sentence for module in modules if hasattr(module, "list_sentences") for sentence in module.list_sentences()]
 
 
 def select_tasks(selection: str) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def record_expert(
         As many episodes as seeds, in the order of the seeds, replacements last.
 
     Raises:
-        ExpertFailedError: If the expert fails on more than a tenth of the seeds (of few seeds: more than two).
+        ExpertFailedError: If the expert fails on more than a fifth of the seeds, and on more than two.
     """
     player = _Player(task, {"expert": partial(ExpertPolicy, task.make_expert)})
     with Workers(player, num_processes=num_processes, timeout_s=timeout_s) as workers:
@@ -122,7 +122,7 @@ def _score(episodes: Sequence[Episode]) -> dict[str, Any]:
 def _record(
     task: Task, name: str, seeds: Sequence[int], workers: Workers[tuple[str, int], Episode]
 ) -> Iterator[Episode]:
-    allowed = max(2, len(seeds) // 10)
+    allowed = max(2, len(seeds) // 5)
     fresh = itertools.count(max(seeds, default=0) + 1)
     failed = 0
     wanted: list[tuple[int, dict[str, Any]]] = [(seed, {}) for seed in seeds]

@@ -11,7 +11,7 @@ def test_an_unknown_task_is_answered_with_the_closest_ids() -> None:
 
 
 def test_an_unknown_family_or_selection_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown family 'chess'; expected one of .*control"):
+    with pytest.raises(ValueError, match=r"unknown family 'chess'; expected one of .*control"):
         tasks_of("chess")
     with pytest.raises(ValueError, match="unknown selection 'dmo'; did you mean demo"):
         select_tasks("dmo")
