@@ -110,7 +110,7 @@ def _encode(task: str, group: list[TokenEpisode], compression: Compression) -> d
     images = [episode.images for episode in group if episode.images is not None]
     if images:
         parts[f"images.{suffix}"] = _encode_array(np.concatenate(images), compression)
-    return parts
+    return dict(sorted(parts.items()))  # the order of WebDataset's writer
 
 
 def _encode_array(values: NDArray, compression: Compression) -> bytes:

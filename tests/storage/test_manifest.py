@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from storage.manifest import MANIFEST_NAME, ManifestError, read_manifest, recipe_key, write_manifest
+
+
+def write(folder: Path, *, content: bytes = b"a tour", recipe: dict | None = None, metadata: dict | None = None) -> str:
+    (folder / "part").mkdir(parents=True)
+    (folder / "part" / "file").write_bytes(content)
+    manifest = write_manifest(
+        folder, kind="checkpoint", name="demo", recipe=recipe or {"steps": 3}, metadata=metadata or {}
+    )
+    return manifest.digest
+
+
+def test_key_of_a_recipe_is_the_digest_of_its_canonical_json() -> None:
+    # printf '{"a":[1,2],"b":"ü"}' | sha256sum
+    expected = "9c04f19831e7c11b870b5c52f9c47f42005d5b8f0cb95305fb4ae7e8ff23b638"
+    assert recipe_key({"b": "ü", "a": (1, 2)}) == expected
+
+
+def test_a_recipe_that_is_not_json_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected finite JSON values"):
+        recipe_key({"learning_rate": float("nan")})
+
+
+def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
+    digest = write(tmp_path / "a", metadata={"seconds": 1.5})
+    manifest = read_manifest(tmp_path / "a", kind="checkpoint", name="demo")
+
+    assert manifest.digest == digest
+    assert [(file.path, file.bytes) for file in manifest.files] == [("part/file", 6)]
+    assert (manifest.recipe, manifest.metadata, manifest.bytes) == ({"steps": 3}, {"seconds": 1.5}, 6)
+
+
+def test_the_digest_depends_on_content_and_recipe_but_not_on_metadata(tmp_path: Path) -> None:
+    first = write(tmp_path / "a", metadata={"seconds": 1})
+
+    assert write(tmp_path / "b", metadata={"seconds": 2}) == first
+    assert write(tmp_path / "c", content=b"another") != first
+    assert write(tmp_path / "d", recipe={"steps": 4}) != first
+
+
+def test_any_changed_byte_of_a_manifest_is_noticed_and_the_command_named(tmp_path: Path) -> None:
+    write(tmp_path / "a", metadata={"floor": 0.25})
+    path = tmp_path / "a" / MANIFEST_NAME
+    sound = path.read_bytes()
+    for place in range(0, len(sound), 7):
+        broken = sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :]
+        if sound[place : place + 1].isspace():
+            continue  # Another space, or another line end, is the same JSON.
+        path.write_bytes(broken)
+        with pytest.raises(ManifestError, match=r"checkpoint 'demo': (.|\n)*db1 make checkpoint demo"):
+            read_manifest(tmp_path / "a", kind="checkpoint", name="demo")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"checksum": 1}', b"\xff"])
+def test_a_broken_manifest_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    write(tmp_path / "a")
+    (tmp_path / "a" / MANIFEST_NAME).write_bytes(content)
+
+    with pytest.raises(ManifestError, match=r"checkpoint 'demo': .*manifest.json is broken"):
+        read_manifest(tmp_path / "a", kind="checkpoint", name="demo")
+
+
+def test_a_manifest_of_another_thing_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a")
+
+    with pytest.raises(ManifestError, match=r"checkpoint 'large': .* expected \('checkpoint', 'large', 1\)"):
+        read_manifest(tmp_path / "a", kind="checkpoint", name="large")
+
+
+def test_an_absent_thing_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"trajectories of task 'tsp/x': (.|\n)*db1 make trajectories tsp/x"):
+        read_manifest(tmp_path, kind="trajectories", name="tsp/x")
