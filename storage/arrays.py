@@ -17,7 +17,7 @@ SHARD_BYTES = 128 << 20
 
 
 class ArrayWriter:
-    """Appends rows to named arrays of one Zarr v3 group, holding at most a shard of each array in memory.
+    """Appends rows to named arrays of one Zarr v3 group, holding a few shards of each array in memory at most.
 
     Chunks of about 1 MiB, compressed with Blosc (Zstandard, level 3, bytes shuffled) and followed by a CRC-32C, lie in
     shards of at most 128 MiB. Equal rows, appended in any portions, give equal bytes. Text is a group of two arrays:

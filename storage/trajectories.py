@@ -47,7 +47,9 @@ class TrajectoryStore:
         recipe: Mapping[str, Any],
         metadata: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
     ) -> Manifest:
-        """Write the episodes of a task in place of those that were there; at most a shard of each array is in memory.
+        """Write the episodes of a task in place of those that were there, in bounded memory.
+
+        Steps wait until they fill a shard of 128 MiB, and about four of these are in memory while it is written.
 
         Args:
             task: Id of the task.
