@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 _SHARE_UNITS = 2**48  # shares are whole multiples of this fraction, so that all counting is exact
 _MASK = 2**64 - 1
-_ROUNDS = (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0x8CB92BA72F3D8DD7)  # odd numbers that make a key's round keys
+_ROUNDS = (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0x8CB92BA72F3D8DD7)  # odd numbers that tell the rounds apart
 
 
 class Mixture:
@@ -116,7 +116,7 @@ def permute(index: int, size: int, key: int) -> int:
     low_bits = bits // 2
     high_bits = bits - low_bits
     low_mask = (1 << low_bits) - 1
-    keys = [(key * odd) & _MASK for odd in _ROUNDS]
+    keys = [_scramble(key + odd) for odd in _ROUNDS]
     while True:
         high, low = index >> low_bits, index & low_mask
         for round_key in keys:

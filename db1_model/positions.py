@@ -69,8 +69,9 @@ class StepPositions:
         self._patch_rows, self._patch_columns = _patch_intervals(layout, config)
         self.num_patches = len(self._patch_rows)
         self.num_runs = -(-layout.number_tokens // config.numbers_per_position) if self.embedded else 0
-        number_positions = self.num_runs if self.embedded else layout.number_tokens
-        self.num_observation = layout.text_tokens + self.num_patches + number_positions
+        self._num_text, self._num_numbers = layout.text_tokens, layout.number_tokens
+        number_positions = self.num_runs if self.embedded else self._num_numbers
+        self.num_observation = self._num_text + self.num_patches + number_positions
         self.num_positions = self.num_observation + 1 + layout.action_tokens
         if self.num_positions > config.context_length:
             raise ValueError(
@@ -108,26 +109,25 @@ class StepPositions:
         Returns:
             int64 of shape (N, ``num_positions``), or (N, ``num_observation`` + 1) without actions.
         """
-        layout = self.layout
-        first_number = layout.text_tokens + self.num_patches
-        after_numbers = layout.observation_tokens
+        num_text = self._num_text
+        first_number = num_text + self.num_patches
+        after_numbers = num_text + self._num_numbers
         tail = rows.shape[1] - after_numbers
         placed = np.empty((len(rows), self.num_observation + tail), np.int64)
-        placed[:, : layout.text_tokens] = rows[:, : layout.text_tokens]
-        placed[:, layout.text_tokens : first_number] = PATCH
+        placed[:, :num_text] = rows[:, :num_text]
+        placed[:, num_text:first_number] = PATCH
         if self.embedded:
             placed[:, first_number : self.num_observation] = NUMBERS
             placed[:, self.num_observation :] = rows[:, after_numbers:]
         else:
-            placed[:, first_number:] = rows[:, layout.text_tokens :]
+            placed[:, first_number:] = rows[:, num_text:]
         return placed
 
     def place_numbers(self, rows: NDArray[np.uint16]) -> NDArray[np.int64]:
         """Return the runs of embedded numbers of steps, int64 of shape (N * ``num_runs``, numbers a position)."""
-        layout = self.layout
         runs = np.full((len(rows), self.num_runs * self.numbers_per_position), -1, np.int64)
         if self.num_runs:
-            runs[:, : layout.number_tokens] = rows[:, layout.text_tokens : layout.observation_tokens]
+            runs[:, : self._num_numbers] = rows[:, self._num_text : self._num_text + self._num_numbers]
         return runs.reshape(-1, self.numbers_per_position)
 
     def place_patches(self, images: NDArray[np.uint8] | None, num_patches: int | None = None) -> PlacedPatches:
@@ -174,7 +174,7 @@ class StepPositions:
             placed = np.concatenate([placed, self._padding[end:]])
         seen = min(end, length)
         if images is not None:
-            num_patches = self._count_before(seen, self.layout.text_tokens, self.num_patches)
+            num_patches = self._count_before(seen, self._num_text, self.num_patches)
             patches = self.place_patches(images[:steps], num_patches)
             if end < length:
                 patches = _add_black(patches, int((placed[end:length] == PATCH).sum()))

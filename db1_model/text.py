@@ -81,7 +81,7 @@ class TextTokenizer:
             return cls(tokenizer)
         raise FileNotFoundError(
             f"no text tokenizer in {path}; expected {FILE_NAME}, or vocab.json and merges.txt. Make it with:\n"
-            "  dg launch --assets tokenizer"
+            "  db1 make tokens"
         )
 
     def save(self, folder: str | Path) -> Path:
