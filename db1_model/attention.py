@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, cast
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from db1_model.config import ModelConfig
+
+BLOCK_QUERIES = 128
+"""Queries that are computed together; 64 to 128 measured best on a CPU core at lengths from 96 to 1,024."""
+KEPT_PROBABILITY_BYTES = 2**26
+"""A layer's attention probabilities are kept for the gradient up to this size."""
 
 
 class RelativeAttention(nn.Module):
@@ -40,30 +48,115 @@ class RelativeAttention(nn.Module):
             Shape (batch, length, width).
         """
         batch, length, width = x.shape
-        shape = batch, length, 3, self.num_heads, width // self.num_heads
-        q, k, v = self.query_key_value(x).view(shape).permute(2, 3, 0, 1, 4)  # (heads, batch, length, d)
-        r = self.relative(sinusoids).view(length + 1, self.num_heads, -1).transpose(0, 1)  # (heads, length + 1, d)
-        attended = causal_attention(q, k, v, r, content_bias, position_bias)
-        return self.output(attended.permute(1, 2, 0, 3).reshape(batch, length, width))
+        query_key_value = self.query_key_value(x).view(batch, length, 3, self.num_heads, width // self.num_heads)
+        attended = causal_attention(query_key_value, self.relative_keys(sinusoids), content_bias, position_bias)
+        return self.output(attended)
+
+    def relative_keys(self, sinusoids: Tensor) -> Tensor:
+        """Project sinusoids of shape (distances, width) to keys of shape (heads, distances, width / heads)."""
+        return self.relative(sinusoids).unflatten(-1, (self.num_heads, -1)).transpose(0, 1)
 
 
-def causal_attention(q: Tensor, k: Tensor, v: Tensor, r: Tensor, content_bias: Tensor, position_bias: Tensor) -> Tensor:
-    """Return the attention of all positions to themselves and to earlier ones, shape (heads, batch, length, d).
+def causal_attention(query_key_value: Tensor, r: Tensor, content_bias: Tensor, position_bias: Tensor) -> Tensor:
+    """Return the attention of all positions to themselves and to earlier ones, shape (batch, length, heads * d).
 
     Args:
-        q: Queries, shape (heads, batch, length, d).
-        k: Keys, of the same shape.
-        v: Values, of the same shape.
+        query_key_value: Shape (batch, length, 3, heads, d).
         r: Keys of the distances length - 1, ..., 0, -1; shape (heads, length + 1, d).
         content_bias: Added to the queries before they meet keys, shape (heads, d).
         position_bias: Added to the queries before they meet distances, shape (heads, d).
     """
-    length, d = q.shape[-2:]
-    content = (q + content_bias[:, None, None]) @ k.transpose(-2, -1)
-    by_distance = (q + position_bias[:, None, None]) @ r[:, None].transpose(-2, -1)
-    scores = (content + shift_distances(by_distance)).float() * d**-0.5
-    future = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
-    return F.softmax(scores.masked_fill(future, -torch.inf), dim=-1).to(v.dtype) @ v
+    dtype = query_key_value.dtype
+    biases = content_bias.to(dtype), position_bias.to(dtype)
+    return cast(Tensor, _CausalAttention.apply(query_key_value, r.to(dtype), *biases))
+
+
+class _CausalAttention(torch.autograd.Function):
+    """Exact relative attention in blocks of queries, with its gradient.
+
+    A block sees the keys up to its own end only, which spares half of the products; shifting distances to keys is a
+    view. The probabilities are kept for the gradient while they are small, and computed again otherwise. Scores and
+    probabilities are float32 whatever the inputs are.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query_key_value: Tensor, r: Tensor, content_bias: Tensor, position_bias: Tensor) -> Tensor:
+        batch, length, _, heads, d = query_key_value.shape
+        rows = heads * batch
+        q, k, v = query_key_value.permute(2, 3, 0, 1, 4)  # (heads, batch, length, d)
+        qu, qv = (
+            torch.add(bias[:, None, None] * d**-0.5, q, alpha=d**-0.5, out=q.new_empty(q.shape))
+            for bias in (content_bias, position_bias)
+        )
+        qu, k, v = qu.view(rows, length, d), k.reshape(rows, length, d), v.reshape(rows, length, d)
+        keep = rows * length**2 * 2 <= KEPT_PROBABILITY_BYTES
+        attended = q.new_empty(rows, length, d)
+        kept = []
+        with torch.autocast(q.device.type, enabled=False):
+            for first, last in _blocks(length):
+                p = _probabilities(qu, qv, k, r, first, last)
+                attended[:, first:last] = torch.bmm(p.to(v.dtype), v[:, :last])
+                if keep:
+                    kept.append(p)
+        ctx.save_for_backward(qu, qv, k, v, r, *kept)
+        return attended.view(heads, batch, length, d).permute(1, 2, 0, 3).reshape(batch, length, heads * d)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        qu, qv, k, v, r, *kept = ctx.saved_tensors
+        heads, batch, length, d = qv.shape
+        d_attended = gradients[0].view(batch, length, heads, d).permute(2, 0, 1, 3).reshape(k.shape)
+        d_qu, d_qv = torch.empty_like(qu), torch.empty_like(qv)
+        d_k, d_v, d_r = (torch.zeros_like(x) for x in (k, v, r))
+        for block, (first, last) in enumerate(_blocks(length)):
+            p = kept[block] if kept else _probabilities(qu, qv, k, r, first, last)
+            d_out = d_attended[:, first:last]
+            d_v[:, :last] += torch.bmm(p.to(v.dtype).transpose(1, 2), d_out)
+            d_p = torch.bmm(d_out, v[:, :last].transpose(1, 2))
+            d_scores = torch.ops.aten._softmax_backward_data(d_p.float(), p, -1, torch.float32).to(v.dtype)
+            d_by_distance = unshift_keys(d_scores).view(heads, -1, last + 1)
+            d_qu[:, first:last] = torch.bmm(d_scores, k[:, :last])
+            d_k[:, :last] += torch.bmm(d_scores.transpose(1, 2), qu[:, first:last])
+            d_qv[:, :, first:last] = torch.bmm(d_by_distance, r[:, length - last :]).view(heads, batch, -1, d)
+            queries = qv[:, :, first:last].reshape(heads, -1, d)
+            d_r[:, length - last :] += torch.bmm(d_by_distance.transpose(1, 2), queries)
+        d_qu = d_qu.view(qv.shape).mul_(d**-0.5)
+        d_qv = d_qv.mul_(d**-0.5)
+        biases = d_qu.sum((1, 2)), d_qv.sum((1, 2))
+        joined = k.new_empty(batch, length, 3, heads, d)
+        for index, part in enumerate((d_qu.add_(d_qv), d_k, d_v)):
+            joined[:, :, index] = part.view(qv.shape).permute(1, 2, 0, 3)
+        return joined, d_r, *biases
+
+
+def _blocks(length: int) -> list[tuple[int, int]]:
+    """Cut 0..length into blocks of nearly equal size, at most ``BLOCK_QUERIES`` long."""
+    count = -(-length // BLOCK_QUERIES)
+    edges = [length * block // count for block in range(count + 1)]
+    return list(pairwise(edges))
+
+
+def _probabilities(qu: Tensor, qv: Tensor, k: Tensor, r: Tensor, first: int, last: int) -> Tensor:
+    """Attention of the queries ``first..last - 1`` to the keys before ``last``: float32, (rows, queries, keys)."""
+    heads, _, length, d = qv.shape
+    queries = qv[:, :, first:last].reshape(heads, -1, d)
+    by_distance = torch.bmm(queries, r[:, length - last :].transpose(1, 2)).view(len(k), last - first, last + 1)
+    future = _future(last - first, qu.device)
+    if qu.dtype != torch.float32:
+        scores = torch.bmm(qu[:, first:last], k[:, :last].transpose(1, 2)).float() + shift_distances(by_distance)
+        scores[:, :, first:] += future
+    elif first == 0:
+        scores = (shift_distances(by_distance) + future).baddbmm_(qu[:, first:last], k[:, :last].transpose(1, 2))
+    else:
+        scores = torch.baddbmm(shift_distances(by_distance), qu[:, first:last], k[:, :last].transpose(1, 2))
+        scores[:, :, first:] += future
+    return torch.softmax(scores, -1)
+
+
+@lru_cache(maxsize=64)
+def _future(queries: int, device: torch.device) -> Tensor:
+    """Minus infinity where the key is later than the query, shape (queries, queries)."""
+    return torch.full((queries, queries), -torch.inf, device=device).triu(1)
 
 
 def shift_distances(by_distance: Tensor) -> Tensor:
@@ -79,6 +172,23 @@ def shift_distances(by_distance: Tensor) -> Tensor:
     queries, columns = by_distance.shape[-2:]
     flat = by_distance.flatten(-2)
     return flat[..., queries - 1 : queries - 1 + queries * (columns - 1)].unflatten(-1, (queries, columns - 1))
+
+
+def unshift_keys(by_key: Tensor) -> Tensor:
+    """Return the gradient of ``shift_distances``' input from that of its output.
+
+    Args:
+        by_key: Shape (rows, queries, keys), zero at later keys.
+
+    Returns:
+        Shape (rows, queries, keys + 1).
+    """
+    rows, queries, keys = by_key.shape
+    flat = by_key.new_empty(rows, queries * (keys + 1))
+    flat[:, : queries - 1] = 0
+    flat[:, -1] = 0
+    flat[:, queries - 1 : -1].view(by_key.shape).copy_(by_key)
+    return flat.view(rows, queries, keys + 1)
 
 
 def sinusoids_of(distances: Tensor, width: int) -> Tensor:
