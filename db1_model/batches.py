@@ -90,6 +90,9 @@ class StepSampler(Sampler[list[int]]):
     Step s trains the positions s * batch .. (s + 1) * batch - 1; the process of rank r takes every ``world_size``-th of
     them, so that together the processes train the same positions whatever their number.
 
+    Its length counts the whole run's steps, also when it starts later: Lightning restores how many batches it has taken
+    and ends the epoch, to begin again at ``first_step``, when that reaches the length.
+
     Args:
         num_steps: Steps of the whole run.
         batch: Positions of a step, over all processes.
@@ -108,7 +111,7 @@ class StepSampler(Sampler[list[int]]):
         self.rank, self.world_size = rank, world_size
 
     def __len__(self) -> int:
-        return max(0, self.num_steps - self.first_step)
+        return self.num_steps
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first_step, self.num_steps):

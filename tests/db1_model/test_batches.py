@@ -101,6 +101,13 @@ def test_processes_that_cannot_share_a_step_are_refused() -> None:
         StepSampler(10, 8, world_size=3)
 
 
+def test_a_run_that_goes_on_has_the_whole_runs_length_so_that_lightning_does_not_start_it_over() -> None:
+    resumed = StepSampler(10, 8, first_step=7)
+
+    assert len(resumed) == 10
+    assert [step[0] for step in resumed] == [56, 64, 72]
+
+
 def test_a_label_that_is_no_token_is_zero_in_the_batch(tasks) -> None:
     config = ModelConfig(1, 32, 2, 64, 64, 1024)
     sequence = WindowDataset({"zoo/image": tasks["zoo/image"]}, config, num_positions=1, seed=0)[0]
