@@ -115,7 +115,9 @@ def draw_threshold_curve(scores: Sequence[float]) -> Figure:
     return figure
 
 
-def draw_scores(scores: Mapping[str, Sequence[float]], intervals: Mapping[str, tuple[float, float, float]]) -> Figure:
+def draw_scores(
+    scores: Mapping[str, Sequence[float]], intervals: Mapping[str, tuple[float, float, float]], *, unit: str = "tasks"
+) -> Figure:
     """Draw every task as a dot at its score, one row a family, and under them the family's interquartile mean.
 
     The dots stand in bins of 2.5 %, of which 50 % is an edge.
@@ -123,6 +125,7 @@ def draw_scores(scores: Mapping[str, Sequence[float]], intervals: Mapping[str, t
     Args:
         scores: Expert-normalised scores by family, 1 = expert; a family without any is left out.
         intervals: Interquartile mean and the lower and upper end of its 95 % interval, by family.
+        unit: What a dot is, in the plural; with ``episodes`` a row is a task and a dot one of its episodes.
 
     Raises:
         ValueError: If no family has a score.
@@ -164,7 +167,7 @@ def draw_scores(scores: Mapping[str, Sequence[float]], intervals: Mapping[str, t
                 fontsize=10,
                 annotation_clip=False,
             )
-        labels = [f"{family}\n{len(scores[family])} tasks" for family in reversed(families)]
+        labels = [f"{family}\n{len(scores[family])} {unit}" for family in reversed(families)]
         axes.set(xlim=(100 * low, 100 * high), ylim=(-0.5, len(families) - 0.3))
         axes.set_yticks(range(len(families)), labels)
         axes.tick_params(axis="y", length=0)
