@@ -8,11 +8,8 @@ from torch import Tensor, nn
 
 from db1_model.config import ModelConfig
 from db1_model.images import PatchEmbedding, Patches
-
-PATCH = -1
-"""Token of a place that an image patch takes."""
-NUMBERS = -2
-"""Token of a place that a run of embedded numbers takes."""
+from db1_model.loss import pad_rows
+from db1_model.positions import NUMBERS, PATCH
 
 
 class Embedding(nn.Module):
@@ -72,7 +69,7 @@ class NumberEmbedding(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.table = nn.Parameter(torch.empty(config.vocab_size, config.number_width))
+        self.table = nn.Parameter(torch.empty(1 + config.vocab_size, config.number_width))  # row 0 is no number
         self.hidden = nn.Linear(config.numbers_per_position * config.number_width, 2 * config.width)
         self.output = nn.Linear(2 * config.width, config.width)
 
@@ -81,8 +78,10 @@ class NumberEmbedding(nn.Module):
         config = self.config
         with torch.no_grad():
             self.table.normal_(std=0.5)
-            self.table[config.text_vocab_size : config.separator] = bin_features(config.num_bins, config.number_width)
+            bins = self.table[1 + config.text_vocab_size : 1 + config.separator]
+            bins.copy_(bin_features(config.num_bins, config.number_width))
             self.table[:, -1] = 1
+            self.table[0] = 0
 
     def forward(self, numbers: Tensor) -> Tensor:
         """Return the embeddings of the runs, shape (runs, width).
@@ -91,10 +90,9 @@ class NumberEmbedding(nn.Module):
             numbers: Token ids, int64 of shape (runs, numbers) with at most ``numbers_per_position`` numbers; -1 is no
                 number.
         """
-        joined = F.embedding(numbers.clamp(min=0), self.table) * (numbers >= 0)[..., None]
-        joined = joined.flatten(1)  # (runs, numbers * number_width)
+        joined = F.embedding(pad_rows(numbers, -1) + 1, self.table, padding_idx=0).flatten(1)
         hidden = F.linear(joined, self.hidden.weight[:, : joined.shape[1]], self.hidden.bias)
-        return self.output(F.gelu(hidden))
+        return self.output(F.gelu(hidden))[: len(numbers)]
 
 
 def bin_features(num_bins: int, width: int) -> Tensor:

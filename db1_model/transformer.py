@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from db1_model.attention import RelativeAttention, sinusoids_of
 from db1_model.config import ModelConfig
 from db1_model.embedding import Embedding
 from db1_model.images import Patches
+from db1_model.loss import mean_cross_entropy
 
 
 class DB1(nn.Module):
@@ -67,8 +69,8 @@ class DB1(nn.Module):
         """
         return F.linear(hidden, self.embedding.token_embedding.weight[first:last])
 
-    def masked_logits(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return logits and labels of the positions that count in the loss.
+    def masked_hidden(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return hidden states and labels of the positions that count in the loss.
 
         Args:
             batch: ``tokens``, ``positions``, ``loss_mask`` and ``labels`` of shape (batch, length); where the tokens
@@ -76,11 +78,11 @@ class DB1(nn.Module):
                 ``patch_columns`` as in ``Patches``.
 
         Returns:
-            Logits of shape (positions, vocabulary) and labels of shape (positions,).
+            Hidden states of shape (positions, width) and labels of shape (positions,).
         """
         hidden = self(batch["tokens"], batch["positions"], numbers=batch.get("numbers"), patches=patches_of(batch))
         places = batch["loss_mask"].flatten().nonzero().squeeze(1)
-        return self.logits(hidden.flatten(0, 1)[places]), batch["labels"].flatten()[places]
+        return hidden.flatten(0, 1)[places], batch["labels"].flatten()[places]
 
     def masked_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the mean cross-entropy in nats over the positions of the loss mask; zero when there are none.
@@ -88,10 +90,10 @@ class DB1(nn.Module):
         The head is computed at these positions alone, which gives the same loss as the head everywhere.
 
         Args:
-            batch: As in ``masked_logits``.
+            batch: As in ``masked_hidden``.
         """
-        logits, labels = self.masked_logits(batch)
-        return F.cross_entropy(logits.float(), labels, reduction="sum") / max(len(labels), 1)
+        hidden, labels = self.masked_hidden(batch)
+        return mean_cross_entropy(hidden, self.embedding.token_embedding.weight, labels)
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.config.dropout, self.training) if self.config.dropout else x
@@ -185,8 +187,28 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the same shape."""
-        value, gate = self.up(x).chunk(2, dim=-1)
-        return self.down(value * F.gelu(gate))
+        return self.down(cast(Tensor, _GatedGELU.apply(self.up(x))))
+
+
+class _GatedGELU(torch.autograd.Function):
+    """The first half times GELU of the second; writes the gradient of both halves in place of joining copies."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        value, gate = x.chunk(2, dim=-1)
+        gelu = F.gelu(gate)
+        ctx.save_for_backward(x, gelu)
+        return value * gelu
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        x, gelu = ctx.saved_tensors
+        value, gate = x.chunk(2, dim=-1)
+        d_x = torch.empty_like(x)
+        d_value, d_gate = d_x.chunk(2, dim=-1)
+        torch.mul(gradients[0], gelu, out=d_value)
+        torch.ops.aten.gelu_backward.grad_input(gradients[0] * value, gate, grad_input=d_gate)
+        return d_x
 
 
 def patches_of(batch: Mapping[str, Tensor]) -> Patches | None:
