@@ -1,0 +1,120 @@
+# Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+import numpy as np
+
+from assets.evaluation import read_evaluation
+from assets.materialization import table
+from assets.partitions import partitions_of
+from assets.resources import Experiment, Stores
+from assets.tokens import read_tokenizer
+from db1_model.sequence import StepLayout, decode_action_tokens, encode_episode
+from storage.manifest import ManifestError
+from storage.trajectories import StoredTrajectory
+
+Fault = dict[str, Any]
+_EPISODES_LOOKED_AT = 3
+
+
+def define_expert_check(family: str) -> dg.AssetChecksDefinition:
+    """Define the check that a family's experts are better than chance and than the floor of the score."""
+
+    @dg.asset_check(
+        asset=["trajectories", family],
+        blocking=True,
+        description="In every task the expert's mean return is above the random policy's and above the score's floor.",
+    )
+    def expert_is_better(context: dg.AssetCheckExecutionContext, stores: Stores) -> dg.AssetCheckResult:
+        return _judge(context, family, lambda task_id: _expert_faults(stores.trajectories.read(task_id)))
+
+    return expert_is_better
+
+
+def define_round_trip_check(family: str) -> dg.AssetChecksDefinition:
+    """Define the check that tokens say what the episodes said."""
+
+    @dg.asset_check(
+        asset=["tokens", family],
+        blocking=True,
+        description="Actions come back from their tokens, within half a bin where they are continuous, and encoding an "
+        "episode again gives the stored tokens.",
+    )
+    def tokens_round_trip(
+        context: dg.AssetCheckExecutionContext, stores: Stores, experiment: Experiment
+    ) -> dg.AssetCheckResult:
+        return _judge(context, family, lambda task_id: _round_trip_faults(stores, experiment, task_id))
+
+    return tokens_round_trip
+
+
+def define_scores_check(family: str) -> dg.AssetChecksDefinition:
+    """Define the check that a family's evaluation has a finite score for every episode."""
+
+    @dg.asset_check(
+        asset=["evaluation", family],
+        blocking=True,
+        description="Every episode of the model has a finite return, and there are as many as were asked for.",
+    )
+    def scores_are_finite(context: dg.AssetCheckExecutionContext, stores: Stores) -> dg.AssetCheckResult:
+        return _judge(context, family, lambda task_id: _score_faults(read_evaluation(stores, task_id)))
+
+    return scores_are_finite
+
+
+@dg.asset_check(
+    asset="shards", blocking=True, description="Every byte of every shard has the digest it was written with."
+)
+def shards_are_sound(stores: Stores, experiment: Experiment) -> dg.AssetCheckResult:
+    """Read all shards of the experiment."""
+    index = stores.shards.read(experiment.name)
+    try:
+        index.verify()
+    except ManifestError as error:
+        return dg.AssetCheckResult(passed=False, description=str(error))
+    return dg.AssetCheckResult(passed=True, metadata={"tasks": len(index.tasks), "digest": index.digest})
+
+
+def _judge(
+    context: dg.AssetCheckExecutionContext, family: str, find_faults: Callable[[str], Iterator[Fault]]
+) -> dg.AssetCheckResult:
+    in_run = context.has_partition_key or context.has_partition_key_range
+    task_ids = context.partition_keys if in_run else partitions_of(family).get_partition_keys()
+    faults = [{"task": task_id, **fault} for task_id in task_ids for fault in find_faults(task_id)]
+    metadata = {"tasks": len(task_ids), "faults": len(faults), **({"found": table(faults[:50])} if faults else {})}
+    description = "; ".join(f"{fault['task']}: {fault['fault']}" for fault in faults[:5])
+    return dg.AssetCheckResult(passed=not faults, metadata=metadata, description=description or None)
+
+
+def _expert_faults(episodes: StoredTrajectory) -> Iterator[Fault]:
+    scores, floor = episodes.manifest.metadata["reference_scores"], episodes.manifest.metadata["floor"]
+    expert = scores["expert"]["mean"]
+    for name in dict.fromkeys(("random", floor)):
+        if not expert > scores[name]["mean"]:
+            yield {"fault": f"the expert's mean return is {expert:.4g}, {name}'s is {scores[name]['mean']:.4g}"}
+
+
+def _round_trip_faults(stores: Stores, experiment: Experiment, task_id: str) -> Iterator[Fault]:
+    text, vocabulary = read_tokenizer(stores, experiment)
+    episodes, tokens = stores.trajectories.read(task_id), stores.tokens.read(task_id)
+    layout = StepLayout.from_json(tokens.layout)
+    if len(episodes) != len(tokens):
+        yield {"fault": f"{len(tokens)} tokenized episodes of {len(episodes)}"}
+    for place in sorted(set(np.linspace(0, len(tokens) - 1, _EPISODES_LOOKED_AT, dtype=int).tolist())):
+        episode, stored = episodes[place], tokens[place]
+        if not np.array_equal(encode_episode(episode, layout, text, vocabulary).tokens, stored.tokens):
+            yield {"fault": f"episode {place} has other tokens when it is encoded again"}
+        back = decode_action_tokens(stored.tokens[:, -layout.action_tokens :], layout, vocabulary)
+        half_bin = 0.0 if layout.action_kind == "discrete" else 1.0 / vocabulary.num_bins
+        worst = float(np.abs(back - episode.actions).max())
+        if worst > half_bin + 1e-6:
+            yield {"fault": f"episode {place} has an action that comes back {worst:.3g} off, expected {half_bin:.3g}"}
+
+
+def _score_faults(episodes: StoredTrajectory) -> Iterator[Fault]:
+    returns, asked = episodes.total_returns, episodes.manifest.recipe["num_episodes"]
+    if len(returns) != asked:
+        yield {"fault": f"{len(returns)} episodes, expected {asked}"}
+    if not np.isfinite(returns).all():
+        yield {"fault": f"{int((~np.isfinite(returns)).sum())} returns are not finite"}

@@ -1,0 +1,123 @@
+# Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets.checkpoint import checkpoint_folder
+from assets.materialization import OWNERS, Made, find_or_make, picture, report_tasks, table
+from assets.partitions import ALL_AT_ONCE, partitions_of
+from assets.resources import Experiment, Progress, Stores
+from storage.episode import Episode
+from storage.manifest import Manifest, ManifestError
+from storage.trajectories import StoredTrajectory
+from tasks.charts import draw_scores, to_png
+from tasks.registry import get_task
+from tasks.rollout import roll_out
+from tasks.scores import Verdict, bootstrap_interval, interquartile_mean, judge, normalise
+from tasks.task import EVALUATION_SEED, Task, schema_of
+
+CODE_VERSION = "1"
+
+
+def define_evaluation(family: str) -> dg.AssetsDefinition:
+    """Define the asset that holds the model's episodes in a family's tasks, a partition a task."""
+
+    @dg.asset(
+        key=["evaluation", family],
+        deps=["checkpoint", ["trajectories", family]],
+        description=f"The model's episodes in {family}, on the seeds of the reference scores, and its scores.",
+        group_name="evaluation",
+        kinds={"gymnasium", "pytorch"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+        partitions_def=partitions_of(family),
+        backfill_policy=ALL_AT_ONCE,
+        pool="experts",
+    )
+    def evaluation(
+        context: dg.AssetExecutionContext, stores: Stores, experiment: Experiment, progress: Progress
+    ) -> Iterator[dg.MaterializeResult]:
+        checkpoint = checkpoint_folder(stores, experiment).read()
+
+        def make(task_id: str) -> Made:
+            reference = stores.trajectories.read(task_id).manifest
+            recipe = _recipe(get_task(task_id), experiment, checkpoint, reference)
+            return find_or_make(
+                lambda: stores.evaluation.find(task_id, recipe),
+                lambda: _play(stores, experiment, progress, recipe, reference),
+            )
+
+        yield from report_tasks(context, make, _describe)
+
+    return evaluation
+
+
+def read_evaluation(stores: Stores, task_id: str) -> StoredTrajectory:
+    """Open the model's episodes in a task.
+
+    Raises:
+        ManifestError: If they are missing, incomplete or damaged.
+    """
+    try:
+        return stores.evaluation.read(task_id)
+    except ManifestError as error:
+        raise ManifestError("evaluation", task_id, error.fault) from None
+
+
+def judge_evaluation(manifest: Manifest) -> Verdict:
+    """Measure a stored evaluation against the reference scores that are stored with it."""
+    facts = manifest.metadata
+    return judge(manifest.name, facts["returns"], facts["reference_scores"], facts["floor"])
+
+
+def _recipe(task: Task, experiment: Experiment, checkpoint: Manifest, reference: Manifest) -> dict[str, Any]:
+    return {
+        "code_version": CODE_VERSION,
+        "task": task.id,
+        "task_code_version": task.code_version,
+        "checkpoint": checkpoint.digest,
+        "trajectories": reference.digest,
+        "first_seed": EVALUATION_SEED,
+        "num_episodes": experiment.num_evaluation_episodes,
+    }
+
+
+def _play(
+    stores: Stores, experiment: Experiment, progress: Progress, recipe: dict[str, Any], reference: Manifest
+) -> Manifest:
+    from db1_model.policy import ModelPolicy  # imports torch
+
+    task, num_episodes = get_task(recipe["task"]), recipe["num_episodes"]
+    seeds = range(recipe["first_seed"], recipe["first_seed"] + num_episodes)
+    policy = ModelPolicy.load(checkpoint_folder(stores, experiment).open().folder)
+    returns: list[float] = []
+
+    def episodes() -> Iterator[Episode]:
+        played = roll_out(task, policy, seeds, num_slots=num_episodes)
+        for episode in progress.track(task.id, played, total=num_episodes, unit="episodes"):
+            returns.append(episode.total_return)
+            yield episode
+
+    def metadata() -> dict[str, Any]:
+        scores = {name: reference.metadata[name] for name in ("reference_scores", "floor")}
+        return {"returns": returns, "seeds": list(seeds), "checkpoint": recipe["checkpoint"], **scores}
+
+    return stores.evaluation.write(task.id, schema_of(task), episodes(), recipe=recipe, metadata=metadata)
+
+
+def _describe(manifest: Manifest) -> dict[str, Any]:
+    verdict, facts = judge_evaluation(manifest), manifest.metadata
+    rows = [{"policy": name, "mean return": score["mean"]} for name, score in facts["reference_scores"].items()]
+    floor, expert = verdict.floor, verdict.expert
+    shares = [share for one in facts["returns"] if (share := normalise(one, floor, expert)) is not None]
+    interval = (interquartile_mean(shares), *bootstrap_interval(shares, interquartile_mean, seed=0))
+    return {
+        "score": verdict.score,
+        "expert_normalised_score": verdict.normalised,
+        "gap_to_expert": verdict.gap,
+        "num_episodes": verdict.num_episodes,
+        "checkpoint": facts["checkpoint"],
+        "scores": table([*rows, {"policy": "model", "mean return": verdict.score}]),
+        "episodes": picture(to_png(draw_scores({manifest.name: shares}, {manifest.name: interval}), dpi=60)),
+    }

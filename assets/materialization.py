@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from storage.manifest import Manifest, recipe_key
+
+OWNERS = ["team:db1"]
+_DATA_VERSION = "dagster/data_version"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a stage has made, or found already made from the same recipe.
+
+    Args:
+        manifest: What is stored now.
+        found: Whether there was nothing to do.
+        seconds: Wall-clock time that it took.
+    """
+
+    manifest: Manifest
+    found: bool
+    seconds: float
+
+    def metadata(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the metadata of a materialization."""
+        return {
+            "digest": self.manifest.digest,
+            "recipe": dg.MetadataValue.json(dict(self.manifest.recipe)),
+            "work": "none: found, made from the same recipe" if self.found else "made now",
+            "seconds": round(self.seconds, 2),
+            "bytes": self.manifest.bytes,
+            **more,
+        }
+
+
+def find_or_make(find: Callable[[], Manifest | None], make: Callable[[], Manifest]) -> Made:
+    """Return what is there, and make it when nothing is."""
+    begun = time.perf_counter()
+    found = find()
+    manifest = found or make()
+    return Made(manifest, found is not None, time.perf_counter() - begun)
+
+
+def report_one(made: Made, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
+    """Report a stage without partitions: its data version is its manifest's digest."""
+    return dg.MaterializeResult(metadata=made.metadata(metadata), data_version=dg.DataVersion(made.manifest.digest))
+
+
+def report_tasks(
+    context: dg.AssetExecutionContext,
+    make: Callable[[str], Made],
+    describe: Callable[[Manifest], Mapping[str, Any]],
+) -> Iterator[dg.MaterializeResult]:
+    """Make every task of the run, and report each: its partition's data version is its own manifest's digest.
+
+    A run over a range has a single result, so Dagster gives all its partitions one data version and one provenance.
+    The events that follow it repeat that provenance with each partition's own version, and count as the latest.
+    """
+    made = {task_id: make(task_id) for task_id in context.partition_keys}
+    versions = {task_id: one.manifest.digest for task_id, one in made.items()}
+    metadata = {task_id: one.metadata(describe(one.manifest)) for task_id, one in made.items()}
+    if len(made) == 1:
+        yield dg.MaterializeResult(metadata=metadata.popitem()[1], data_version=dg.DataVersion(*versions.values()))
+        return
+    yield dg.MaterializeResult(data_version=dg.DataVersion(recipe_key(versions)))
+    of_last = dg.AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=[context.partition_keys[-1]])
+    together = context.instance.fetch_materializations(of_last, limit=1).records[0].asset_materialization
+    provenance = dict(together.tags or {}) if together else {}
+    for task_id, values in metadata.items():
+        tags = provenance | {_DATA_VERSION: versions[task_id]}
+        context.log_event(dg.AssetMaterialization(context.asset_key, partition=task_id, metadata=values, tags=tags))
+
+
+def picture(png: bytes) -> dg.MetadataValue:
+    """Return a PNG that Dagster's UI shows."""
+    return dg.MetadataValue.md(f"![figure](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
+    """Return rows with equal keys as a table that Dagster's UI shows."""
+    if not rows:
+        return dg.MetadataValue.md("(no rows)")
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+    return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.checkpoint import checkpoint_folder
+from assets.evaluation import judge_evaluation, read_evaluation
+from assets.materialization import OWNERS, find_or_make, picture, report_one, table
+from assets.resources import Experiment, Progress, Stores
+from storage.folder import StoredFiles
+from storage.manifest import Manifest, ManifestError, read_manifest, recipe_key, write_manifest
+from tasks.charts import draw_threshold_curve, to_png
+from tasks.records import CheckpointFacts, EvaluationRecord, TaskLineage
+from tasks.registry import families, get_task
+from tasks.report import PAGE, build_report, write_report
+from tasks.rollout import record_expert
+from tasks.scores import Verdict, summarise
+
+CODE_VERSION = "1"
+
+
+@dg.asset(
+    deps=[["evaluation", family] for family in families()],
+    description="Score table, threshold curve, training curve and maps of tours, as one HTML page, CSV and JSON.",
+    group_name="evaluation",
+    kinds={"html", "matplotlib"},
+    owners=OWNERS,
+    code_version=CODE_VERSION,
+)
+def report(stores: Stores, experiment: Experiment, progress: Progress) -> dg.MaterializeResult:
+    """Write up the evaluation of the experiment's checkpoint."""
+    folder = report_folder(stores, experiment)
+    checkpoint = checkpoint_folder(stores, experiment).read()
+    evaluations = {task_id: read_evaluation(stores, task_id).manifest for task_id in experiment.task_ids}
+    digests = {task_id: manifest.digest for task_id, manifest in evaluations.items()}
+    recipe = {"code_version": CODE_VERSION, "checkpoint": checkpoint.digest, "evaluations": digests}
+
+    def make() -> Manifest:
+        records = [_record(stores, task_id, experiment, progress) for task_id in evaluations]
+        lineage = [_lineage(stores, task_id) for task_id in evaluations]
+        built = build_report(records, _checkpoint_facts(checkpoint), lineage)
+        write_report(folder, built)
+        return write_manifest(folder, kind="report", name=experiment.name, recipe=recipe, metadata={})
+
+    made = find_or_make(lambda: _find(folder, experiment.name, recipe), make)
+    verdicts = [judge_evaluation(manifest) for manifest in evaluations.values()]
+    return report_one(made, {"page": dg.MetadataValue.path(folder / PAGE), **_describe(verdicts)})
+
+
+def report_folder(stores: Stores, experiment: Experiment) -> Path:
+    """Return the folder of an experiment's report."""
+    return Path(stores.locations.report) / experiment.name
+
+
+def _find(folder: Path, name: str, recipe: dict[str, Any]) -> Manifest | None:
+    try:
+        manifest = read_manifest(folder, kind="report", name=name)
+        StoredFiles(folder, manifest).verify()
+    except ManifestError:
+        return None
+    return manifest if manifest.key == recipe_key(recipe) else None
+
+
+def _record(stores: Stores, task_id: str, experiment: Experiment, progress: Progress) -> EvaluationRecord:
+    stored = read_evaluation(stores, task_id)
+    facts, task = stored.manifest.metadata, get_task(task_id)
+    drawn = "-city-" in task_id
+    experts = record_expert(task, facts["seeds"], num_processes=experiment.processes) if drawn else ()
+    return EvaluationRecord(
+        task=task_id,
+        returns=facts["returns"],
+        seeds=facts["seeds"],
+        reference_scores=facts["reference_scores"],
+        floor=facts["floor"],
+        checkpoint=facts["checkpoint"],
+        episodes=list(stored) if drawn else (),
+        expert_episodes=list(progress.track(task_id, experts, total=len(facts["seeds"]), unit="expert tours")),
+    )
+
+
+def _lineage(stores: Stores, task_id: str) -> TaskLineage:
+    trajectories = stores.trajectories.read(task_id).manifest
+    tokens, shards = stores.tokens.read(task_id).manifest, stores.shards.read_task(task_id).manifest
+    return TaskLineage(
+        task=task_id,
+        trajectories=trajectories.digest,
+        num_episodes=trajectories.metadata["num_episodes"],
+        tokens=tokens.digest,
+        num_tokens=tokens.metadata["num_tokens"],
+        shards=shards.digest,
+        num_shards=shards.metadata["num_shards"],
+    )
+
+
+def _checkpoint_facts(checkpoint: Manifest) -> CheckpointFacts:
+    facts = checkpoint.metadata
+    return CheckpointFacts(
+        digest=checkpoint.digest,
+        preset=checkpoint.recipe["training"]["preset"],
+        step=facts["step"],
+        num_parameters=facts["num_parameters"],
+        date=facts["date"],
+        history=facts["log"],
+        facts={"shards": checkpoint.recipe["shards"], "seed": str(checkpoint.recipe["training"]["seed"])},
+    )
+
+
+def _describe(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    rows = [
+        {"task": one.task, "floor": one.floor, "expert": one.expert, "model": one.score, "score": one.normalised}
+        for one in verdicts
+    ]
+    scores = [one.normalised for one in verdicts if one.normalised is not None]
+    if not scores:
+        return {"tasks": table(rows)}
+    summary = summarise(verdicts)
+    return {
+        "num_tasks": summary.num_tasks,
+        "tasks_at_half_of_expert": summary.reached[0.5],
+        "share_at_half_of_expert": summary.reached[0.5] / summary.num_tasks,
+        "mean_score": summary.mean,
+        "tasks": table(rows),
+        "thresholds": picture(to_png(draw_threshold_curve(scores), dpi=80)),
+    }

@@ -1,0 +1,106 @@
+# Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.materialization import OWNERS, Made, find_or_make, report_one, report_tasks
+from assets.partitions import ALL_AT_ONCE, partitions_of
+from assets.resources import Experiment, Progress, Stores
+from db1_model.sequence import StepLayout, encode_episode
+from db1_model.text import TextTokenizer
+from db1_model.vocabulary import Vocabulary
+from storage.folder import StoredFolder
+from storage.manifest import Manifest, recipe_key
+from tasks.registry import list_sentences
+
+CODE_VERSION = "1"
+
+
+@dg.asset(
+    description="Byte-level BPE for texts, learnt from sentences of all families.",
+    group_name="tokens",
+    kinds={"huggingface"},
+    owners=OWNERS,
+    code_version=CODE_VERSION,
+)
+def tokenizer(stores: Stores, experiment: Experiment) -> dg.MaterializeResult:
+    """Train the text tokenizer."""
+    folder, size, sentences = tokenizer_folder(stores, experiment), experiment.model.text_vocab_size, list_sentences()
+    learnt_from = {"num_sentences": len(sentences), "sentences": recipe_key({"sorted": sorted(sentences)})}
+    recipe = {"code_version": CODE_VERSION, "vocab_size": size, **learnt_from}
+
+    def fill(path: Path) -> dict[str, Any]:
+        trained = TextTokenizer.train(sentences, size)
+        trained.save(path)
+        return {"num_tokens": trained.size, "num_sentences": len(sentences), "tokenizer_digest": trained.digest}
+
+    made = find_or_make(lambda: folder.find(recipe), lambda: folder.write(fill, recipe=recipe))
+    return report_one(made, made.manifest.metadata)
+
+
+def define_tokens(family: str) -> dg.AssetsDefinition:
+    """Define the asset that holds a family's episodes as tokens, a partition a task."""
+
+    @dg.asset(
+        key=["tokens", family],
+        deps=[["trajectories", family], tokenizer],
+        description=f"Expert episodes of {family} as tokens: texts, bins of numbers, separator, action; images beside.",
+        group_name="tokens",
+        kinds={"zarr", "numpy"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+        partitions_def=partitions_of(family),
+        backfill_policy=ALL_AT_ONCE,
+    )
+    def tokens(
+        context: dg.AssetExecutionContext, stores: Stores, experiment: Experiment, progress: Progress
+    ) -> Iterator[dg.MaterializeResult]:
+        text, vocabulary = read_tokenizer(stores, experiment)
+
+        def make(task_id: str) -> Made:
+            episodes = stores.trajectories.read(task_id)
+            layout = StepLayout.from_schema(episodes.schema, vocabulary)
+            recipe = _recipe(episodes.manifest, layout, vocabulary)
+            encoded = (encode_episode(episode, layout, text, vocabulary) for episode in episodes)
+            tracked = progress.track(task_id, encoded, total=len(episodes), unit="episodes")
+            return find_or_make(
+                lambda: stores.tokens.find(task_id, recipe),
+                lambda: stores.tokens.write(task_id, layout.to_json(), tracked, recipe=recipe, metadata={}),
+            )
+
+        yield from report_tasks(context, make, _describe)
+
+    return tokens
+
+
+def tokenizer_folder(stores: Stores, experiment: Experiment) -> StoredFolder:
+    """Return the folder of an experiment's tokenizer."""
+    return StoredFolder(stores.locations.tokenizer, "tokenizer", experiment.name)
+
+
+def read_tokenizer(stores: Stores, experiment: Experiment) -> tuple[TextTokenizer, Vocabulary]:
+    """Return an experiment's tokenizer, and its model's vocabulary.
+
+    Raises:
+        ManifestError: If the tokenizer is missing or damaged.
+    """
+    files = tokenizer_folder(stores, experiment).open()
+    files.verify()
+    text = TextTokenizer.load(files.folder)
+    return text, Vocabulary.of(experiment.model, text.digest)
+
+
+def _recipe(trajectories: Manifest, layout: StepLayout, vocabulary: Vocabulary) -> dict[str, Any]:
+    return {
+        "code_version": CODE_VERSION,
+        "trajectories": trajectories.digest,
+        "layout": layout.to_json(),
+        "vocabulary": vocabulary.to_json(),
+    }
+
+
+def _describe(manifest: Manifest) -> dict[str, Any]:
+    numbers = {name: manifest.metadata[name] for name in ("num_episodes", "num_transitions", "num_tokens")}
+    return numbers | {"tokens_per_step": manifest.metadata["num_tokens"] / manifest.metadata["num_transitions"]}

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import dagster as dg
+import typer
+from dagster._core.instance.ref import InstanceRef
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from assets.evaluation import read_evaluation
+from assets.report import report_folder
+from assets.resources import Experiment, Stores
+from pipelines.definitions import define
+from pipelines.experiments import get_experiment
+from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
+from pipelines.terminal import Terminal, draw_scores_table, summarise_scores
+from storage.locations import Locations
+from tasks.registry import get_task, select_tasks
+from tasks.report import PAGE
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+console = Console(highlight=False)
+_INTERRUPTED = 130
+_ExperimentName = Annotated[str, typer.Option("--experiment", "-e", help="The experiment: demo or full.")]
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    """DB1: experts' episodes to tokens to one model that acts, as a Dagster pipeline."""
+
+
+@app.command()
+def demo() -> None:
+    """Run the whole loop on the demo's tasks; stopped and run again, it goes on."""
+    experiment = get_experiment("demo")
+    _make(plan_runs(STAGES, experiment.task_ids), experiment)
+    _show_scores(experiment)
+
+
+@app.command()
+def make(
+    stage: Annotated[str, typer.Argument(help=f"One of {', '.join(STAGES)}, or all.")],
+    what: Annotated[list[str] | None, typer.Argument(help="Selections, families or task ids; all when empty.")] = None,
+    experiment: _ExperimentName = "demo",
+) -> None:
+    """Make one stage, of some tasks or of all tasks of an experiment; what is made already stays as it is."""
+    if stage not in (*STAGES, "all"):
+        raise ValueError(f"unknown stage {stage!r}; expected one of {', '.join(STAGES)}, or all")
+    chosen = get_experiment(experiment)
+    task_ids = select_tasks(",".join(what)) if what else chosen.task_ids
+    _make(plan_runs(STAGES if stage == "all" else [stage], task_ids), chosen)
+
+
+@app.command()
+def scores(experiment: _ExperimentName = "demo") -> None:
+    """Show the scores of an experiment's checkpoint."""
+    _show_scores(get_experiment(experiment))
+
+
+@app.command()
+def tasks(
+    selection: Annotated[str, typer.Argument(help="Selections, families or task ids, with commas between.")] = "full",
+) -> None:
+    """List tasks: who is the expert, how many episodes there are by default, and what is to be done."""
+    table = Table("task", "expert", "episodes", "what is to be done", header_style="bold", pad_edge=False)
+    for task in map(get_task, select_tasks(selection)):
+        table.add_row(task.id, task.expert_route, str(task.num_episodes), task.description)
+    console.print(table)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port of the web server.")] = 3000) -> None:
+    """Start Dagster's web interface and its daemon."""
+    os.environ.setdefault("DAGSTER_HOME", str(_root()))
+    os.execv(Path(sys.executable).with_name("dg"), ["dg", "dev", "--port", str(port)])
+
+
+def main() -> None:
+    """Run a command; an error is one message, with its traceback only after ``db1 --debug``."""
+    try:
+        app()
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        console.print(f"[bold red]error:[/] {escape(str(error) or repr(error))}", soft_wrap=True)
+        sys.exit(1)
+
+
+def _root() -> Path:
+    root = Path.cwd()
+    if not (root / "dagster.yaml").is_file():
+        raise FileNotFoundError(
+            f"there is no dagster.yaml in {root}; start db1 in the project's folder:\n"
+            f"  cd {Path(__file__).resolve().parents[1]}"
+        )
+    return root
+
+
+def _make(runs: list[StageRun], experiment: Experiment) -> None:
+    without_captured_output = {
+        "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    }
+    reference = InstanceRef.from_dir(str(_root()), overrides=without_captured_output)
+    with dg.DagsterInstance.from_ref(reference) as instance, Terminal(console) as terminal:
+        defs = define(dg.ResourceDefinition.hardcoded_resource(terminal))
+        try:
+            make_stages(runs, defs.resolve_implicit_global_asset_job_def(), instance, experiment, tell=terminal.tell)
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            console.print("[yellow]stopped[/]; the same command goes on from here")
+            raise typer.Exit(_INTERRUPTED) from None
+
+
+def _show_scores(experiment: Experiment) -> None:
+    stores = Stores(root=Locations.from_environment().root)
+    evaluations = [read_evaluation(stores, task_id).manifest for task_id in experiment.task_ids]
+    console.print(draw_scores_table(evaluations))
+    console.print(summarise_scores(evaluations))
+    if (page := report_folder(stores, experiment) / PAGE).is_file():
+        console.print(f"report: {page}")

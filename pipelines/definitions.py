@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import dagster as dg
+
+from assets.checkpoint import checkpoint
+from assets.checks import define_expert_check, define_round_trip_check, define_scores_check, shards_are_sound
+from assets.evaluation import define_evaluation
+from assets.report import report
+from assets.resources import Progress, Stores
+from assets.shards import shards
+from assets.tokens import define_tokens, tokenizer
+from assets.trajectories import define_trajectories
+from pipelines.automation import define_new_data_sensor, define_retrain_schedule
+from pipelines.experiments import get_experiment
+from pipelines.jobs import define_job
+from pipelines.launchers import ProcessLauncher
+from storage.locations import Locations
+from tasks.registry import families
+
+
+def define(progress: Progress | dg.ResourceDefinition) -> dg.Definitions:
+    """Define all assets, checks, jobs, schedules, sensors and resources.
+
+    Args:
+        progress: What the stages tell of how far they are.
+    """
+    demo = define_job("demo", "The whole loop on a handful of tasks of every family: minutes on two cores.")
+    full = define_job("full", "The whole loop on all tasks, at DB1's size.")
+    by_family = (define_trajectories, define_tokens, define_evaluation)
+    checks = (define_expert_check, define_round_trip_check, define_scores_check)
+    return dg.Definitions(
+        assets=[
+            *(each(family) for each in by_family for family in families()),
+            tokenizer,
+            shards,
+            checkpoint,
+            report,
+        ],
+        asset_checks=[*(each(family) for each in checks for family in families()), shards_are_sound],
+        jobs=[demo, full],
+        schedules=[define_retrain_schedule(full)],
+        sensors=[define_new_data_sensor([demo, full])],
+        resources={
+            "stores": Stores(root=Locations.from_environment().root),
+            "experiment": get_experiment("demo"),
+            "progress": progress,
+            "launcher": ProcessLauncher(),
+        },
+        loggers={"console": dg.colored_console_logger},
+    )
+
+
+defs = define(Progress())

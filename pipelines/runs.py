@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from assets.partitions import find_ranges, group_by_family
+from assets.resources import Experiment
+
+STAGES = ("trajectories", "tokenizer", "tokens", "shards", "checkpoint", "evaluation", "report")
+"""All stages, in the order of the data."""
+
+PARTITIONED_STAGES = ("trajectories", "tokens", "evaluation")
+_PROCESS_TAG = "db1/process"
+_RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One Dagster run: one stage, of a range of one family's tasks where the stage has tasks.
+
+    A run takes assets of one set of partitions and one range of them, so the families, and tasks that do not lie side
+    by side, have runs of their own.
+    """
+
+    stage: str
+    family: str = ""
+    first_task: str = ""
+    last_task: str = ""
+
+    @property
+    def asset_key(self) -> dg.AssetKey:
+        """Key of the asset that the run makes."""
+        return dg.AssetKey([self.stage, self.family] if self.family else [self.stage])
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags that tell Dagster the range of tasks."""
+        return dict(zip(_RANGE_TAGS, (self.first_task, self.last_task), strict=True)) if self.family else {}
+
+
+def plan_runs(stages: Sequence[str], task_ids: Sequence[str]) -> list[StageRun]:
+    """Return the runs that make these stages of these tasks, in the order of the data."""
+    runs: list[StageRun] = []
+    for stage in (stage for stage in STAGES if stage in stages):
+        if stage not in PARTITIONED_STAGES:
+            runs.append(StageRun(stage))
+            continue
+        for family, tasks in group_by_family(task_ids).items():
+            runs += [StageRun(stage, family, first, last) for first, last in find_ranges(family, tasks)]
+    return runs
+
+
+def make_stages(
+    runs: Sequence[StageRun],
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    experiment: Experiment,
+    *,
+    tell: Callable[[StageRun, dg.ExecuteInProcessResult | None], None],
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Do the runs one after another in this process; what is made already is found and left as it is.
+
+    Args:
+        runs: What ``plan_runs`` returned.
+        job: The job of all assets.
+        instance: Where the runs are recorded.
+        experiment: What is made.
+        tell: Called before each run, without a result, and after it.
+        tags: Tags of every run.
+
+    Raises:
+        Exception: What an asset raised, or Dagster's error for a blocking check that failed; later runs are not begun.
+    """
+    close_orphans(instance)
+    config = {
+        "resources": {"experiment": {"config": experiment.model_dump()}},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+    for run in runs:
+        tell(run, None)
+        result = job.execute_in_process(
+            run_config=config,
+            instance=instance,
+            asset_selection=[run.asset_key],
+            tags={**(tags or {}), "db1/experiment": experiment.name, _PROCESS_TAG: _process(), **run.tags},
+        )
+        tell(run, result)
+
+
+def close_orphans(instance: dg.DagsterInstance) -> int:
+    """Mark the runs whose process was killed as failed, and free what they held; return their number."""
+    unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
+    orphans = [run for run in instance.get_runs(unfinished) if _is_dead(run.tags.get(_PROCESS_TAG, ""))]
+    for run in orphans:
+        instance.report_run_failed(run, "its process was killed; started again, it goes on with what was finished")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    return len(orphans)
+
+
+def _process(pid: int | None = None) -> str:
+    """Name a process of this machine such that a later one with the same id has another name."""
+    pid = pid or os.getpid()
+    status = Path(f"/proc/{pid}/stat")
+    begun = status.read_text().rpartition(")")[2].split()[19] if status.exists() else ""
+    return f"{platform.node()}:{pid}:{begun}"
+
+
+def _is_dead(process: str) -> bool:
+    node, _, rest = process.rpartition(":")[0].rpartition(":")
+    if not process or node != platform.node():
+        return False
+    return _process(int(rest)) != process
