@@ -48,7 +48,8 @@ class StepPositions:
     """Which positions of a model the steps of a task take, and what stands there.
 
     In the ``tokens`` encoding every stored token has a position; in the ``embedded`` one the numbers of an observation
-    share positions, ``numbers_per_position`` each. An image takes a position a patch in both.
+    share positions, ``numbers_per_position`` each, and the last of these stands in the separator's place, so that the
+    action is predicted from it. An image takes a position a patch in both.
 
     Args:
         layout: The task's steps.
@@ -70,8 +71,10 @@ class StepPositions:
         self.num_patches = len(self._patch_rows)
         self.num_runs = -(-layout.number_tokens // config.numbers_per_position) if self.embedded else 0
         self._num_text, self._num_numbers = layout.text_tokens, layout.number_tokens
+        self._first_number = self._num_text + self.num_patches
+        self._joined = int(self.num_runs > 0)
         number_positions = self.num_runs if self.embedded else self._num_numbers
-        self.num_observation = self._num_text + self.num_patches + number_positions
+        self.num_observation = self._first_number + number_positions - self._joined
         self.num_positions = self.num_observation + 1 + layout.action_tokens
         if self.num_positions > config.context_length:
             raise ValueError(
@@ -109,16 +112,16 @@ class StepPositions:
         Returns:
             int64 of shape (N, ``num_positions``), or (N, ``num_observation`` + 1) without actions.
         """
-        num_text = self._num_text
-        first_number = num_text + self.num_patches
+        num_text, first_number = self._num_text, self._first_number
         after_numbers = num_text + self._num_numbers
         tail = rows.shape[1] - after_numbers
         placed = np.empty((len(rows), self.num_observation + tail), np.int64)
         placed[:, :num_text] = rows[:, :num_text]
         placed[:, num_text:first_number] = PATCH
         if self.embedded:
-            placed[:, first_number : self.num_observation] = NUMBERS
-            placed[:, self.num_observation :] = rows[:, after_numbers:]
+            after_runs = first_number + self.num_runs
+            placed[:, first_number:after_runs] = NUMBERS
+            placed[:, after_runs:] = rows[:, after_numbers + self._joined :]
         else:
             placed[:, first_number:] = rows[:, num_text:]
         return placed
@@ -180,7 +183,7 @@ class StepPositions:
                 patches = _add_black(patches, int((placed[end:length] == PATCH).sum()))
         else:
             patches = self.place_patches(None)
-        runs = self._count_before(seen, self.num_observation - self.num_runs, self.num_runs)
+        runs = self._count_before(seen, self._first_number, self.num_runs)
         return TokenSequence(placed[:-1], positions, loss_mask, placed[1:], self.place_numbers(rows)[:runs], *patches)
 
     def _count_before(self, end: int, first: int, count: int) -> int:

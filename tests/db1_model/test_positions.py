@@ -80,7 +80,7 @@ def test_a_full_sequence_shows_whole_steps_and_trains_their_actions_alone(
     assert len(built.numbers) == np.sum(built.tokens == NUMBERS)
 
 
-def test_embedded_numbers_are_a_steps_number_tokens_four_to_a_position(make_task: Callable) -> None:
+def test_embedded_numbers_stand_four_to_a_position_the_last_in_the_separators_place(make_task: Callable) -> None:
     config = ModelConfig(1, 32, 2, 64, 64, 1024, encoding="embedded", numbers_per_position=4)
     task = make_task("mixed", [9])
     rows = task.episodes[0].tokens
@@ -88,9 +88,10 @@ def test_embedded_numbers_are_a_steps_number_tokens_four_to_a_position(make_task
 
     built = places.build_sequence(rows)
 
-    assert places.num_observation == 6 + 4  # six of text, fourteen numbers
-    assert built.tokens[:12].tolist() == [*rows[0, :6].tolist(), *[NUMBERS] * 4, *rows[0, 20:].tolist()]
-    assert built.positions[:13].tolist() == [*range(1, 12), 0, 1]
+    assert places.num_positions == 6 + 4 + 1  # six of text, fourteen numbers, one action
+    assert built.tokens[:11].tolist() == [*rows[0, :6].tolist(), *[NUMBERS] * 4, *rows[0, 21:].tolist()]
+    assert built.positions[:12].tolist() == [*range(1, 11), 0, 1]
+    assert built.loss_mask[:11].tolist() == [False] * 9 + [True, False]
     first = built.numbers[:4].reshape(-1)
     assert first.tolist() == [*rows[0, 6:20].tolist(), -1, -1]
 

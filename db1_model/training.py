@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from db1_model.config import ModelConfig, TrainingConfig
+from db1_model.transformer import DB1
+
+
+def learning_rate_at(step: int, training: TrainingConfig) -> float:
+    """Return the learning rate of a step: linear warm-up, then a cosine down to the final rate.
+
+    Args:
+        step: Steps already taken, from 0 to ``training.steps``.
+        training: The run's choices.
+
+    Source:
+        Gato (Reed et al., 2022) trains with linear warm-up and cosine decay.
+    """
+    if step < training.warmup_steps:
+        return training.learning_rate * (step + 1) / training.warmup_steps
+    done = min(1.0, (step - training.warmup_steps) / max(1, training.steps - training.warmup_steps))
+    return training.final_learning_rate + 0.5 * (training.learning_rate - training.final_learning_rate) * (
+        1 + math.cos(math.pi * done)
+    )
+
+
+class TrainingModule(lightning.LightningModule):
+    """DB1 with its loss, optimiser and schedule.
+
+    Args:
+        config: The model.
+        training: The run.
+    """
+
+    def __init__(self, config: ModelConfig, training: TrainingConfig) -> None:
+        super().__init__()
+        self.training_config = training
+        self.model = DB1(config)
+
+    def on_train_batch_start(self, batch: dict[str, Tensor], batch_index: int) -> None:
+        """Seed the dropout from (seed, step, rank), so that a resumed run drops what the uninterrupted one would."""
+        torch.manual_seed(hash((self.training_config.seed, self.global_step, self.global_rank)) & 0x7FFFFFFF)
+
+    def training_step(self, batch: dict[str, Tensor], batch_index: int) -> dict[str, Tensor]:
+        """Return the mean cross-entropy over the action tokens of all ranks' batches; zero when there are none."""
+        loss = self.model.masked_loss(batch)
+        if self.trainer.world_size > 1:
+            num_targets = batch["loss_mask"].sum()
+            mean_targets = self.trainer.strategy.reduce(num_targets.float(), reduce_op="mean")
+            loss = loss * (num_targets / mean_targets.clamp(min=1))
+        return {"loss": loss}
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return AdamW, which decays matrices only, and the schedule."""
+        training = self.training_config
+        decayed, kept = [], []
+        for name, parameter in self.named_parameters():
+            matrix = parameter.ndim >= 2 and "embedding" not in name and "table" not in name
+            (decayed if matrix else kept).append(parameter)
+        groups = [{"params": decayed, "weight_decay": training.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.95), fused=True)
+        scale = training.learning_rate
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_at(step, training) / scale)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class TrainingLog(lightning.Callback):
+    """Writes a line of JSON and a line for people every few steps.
+
+    Args:
+        path: The log; lines after ``first_step`` are dropped, since a resumed run writes them again.
+        training: The run.
+        first_step: Steps that earlier runs have already taken.
+        every_steps: Steps between two lines.
+    """
+
+    def __init__(self, path: Path, training: TrainingConfig, *, first_step: int, every_steps: int) -> None:
+        self.path = path
+        self.training = training
+        self.every_steps = every_steps
+        kept = [row for row in read_training_log(path) if row["step"] <= first_step]
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self._losses: list[Tensor] = []
+        self._positions = 0
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+    ) -> None:
+        """Collect the step's loss; write when it is time."""
+        if not trainer.is_global_zero:
+            return
+        self._losses.append(outputs["loss"].detach())
+        self._positions += batch["tokens"].numel() * trainer.world_size
+        step = trainer.global_step
+        if step % self.every_steps and step != self.training.steps:
+            return
+        now = time.perf_counter()
+        rate = self._positions / (now - self._since)
+        row = {
+            "step": step,
+            "loss": round(float(torch.stack(self._losses).mean()), 6),
+            "learning_rate": learning_rate_at(step, self.training),
+            "positions_per_s": round(rate, 1),
+        }
+        with self.path.open("a") as log:
+            log.write(json.dumps(row) + "\n")
+        left_s = (self.training.steps - step) * (now - self._since) / len(self._losses)
+        print(
+            f"step {step}/{self.training.steps}  loss {row['loss']:.4f}  {rate / 1000:.1f} k positions/s  "
+            f"{left_s / 60:.1f} min left",
+            flush=True,
+        )
+        self._losses, self._positions, self._since = [], 0, now
+
+
+class TrainingState(lightning.Callback):
+    """Saves weights, optimiser and step, so that a killed run goes on where it was.
+
+    A state is written under a temporary name, synced and renamed; only the last ``keep`` stay.
+
+    Args:
+        folder: Where the states lie, ``step-<number>.ckpt`` each.
+        every_steps: Steps between two states.
+        keep: How many stay.
+    """
+
+    def __init__(self, folder: Path, *, every_steps: int, keep: int) -> None:
+        self.folder = folder
+        self.every_steps = every_steps
+        self.keep = keep
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save when it is time."""
+        if trainer.global_step % self.every_steps == 0:
+            self.save(trainer)
+
+    def save(self, trainer: lightning.Trainer) -> None:
+        """Save the present state; every rank must call it."""
+        final = self.folder / f"step-{trainer.global_step:08d}.ckpt"
+        temporary = final.with_suffix(".tmp")
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.rename(final)
+            for old in find_states(self.folder)[: -self.keep]:
+                old.unlink()
+        trainer.strategy.barrier()
+
+
+def find_states(folder: Path) -> list[Path]:
+    """Return the complete training states of a folder, oldest first."""
+    return sorted(folder.glob("step-*.ckpt"))
+
+
+def read_training_log(path: Path) -> list[dict[str, float]]:
+    """Return the rows of a training log; a half-written last line, as a kill leaves it, is left out."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
