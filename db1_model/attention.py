@@ -47,10 +47,12 @@ class RelativeAttention(nn.Module):
         Returns:
             Shape (batch, length, width).
         """
-        batch, length, width = x.shape
-        query_key_value = self.query_key_value(x).view(batch, length, 3, self.num_heads, width // self.num_heads)
-        attended = causal_attention(query_key_value, self.relative_keys(sinusoids), content_bias, position_bias)
+        attended = causal_attention(self.project(x), self.relative_keys(sinusoids), content_bias, position_bias)
         return self.output(attended)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return queries, keys and values, shape (batch, length, 3, heads, width / heads)."""
+        return self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))
 
     def relative_keys(self, sinusoids: Tensor) -> Tensor:
         """Project sinusoids of shape (distances, width) to keys of shape (heads, distances, width / heads)."""

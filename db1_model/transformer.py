@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -12,6 +12,7 @@ from db1_model.config import ModelConfig
 from db1_model.embedding import Embedding
 from db1_model.images import Patches
 from db1_model.loss import mean_cross_entropy
+from db1_model.memory import Memory, Step, num_distances
 
 
 class DB1(nn.Module):
@@ -55,9 +56,56 @@ class DB1(nn.Module):
         """
         x = self._drop(self.embedding(tokens, positions, numbers, patches))
         sinusoids = self._drop(self._sinusoids_to(tokens.shape[1], x.device))
-        for layer, block in enumerate(self.blocks):
+        for layer, block in enumerate(self._blocks()):
             x = block(x, sinusoids, *self._biases(layer))
         return x
+
+    def make_memory(self, num_slots: int) -> Memory:
+        """Return an empty memory for streaming with the present weights.
+
+        Args:
+            num_slots: Episodes that it holds.
+        """
+        config = self.config
+        with torch.inference_mode():
+            distances = torch.arange(num_distances(config) - 1, -2, -1, device=self.content_bias.device)
+            sinusoids = sinusoids_of(distances.clamp(max=config.context_length), config.width).to(
+                self.content_bias.dtype
+            )
+            blocks = list(self._blocks())
+            relative_keys = [block.attention.relative_keys(sinusoids).contiguous() for block in blocks]
+            return Memory(config, relative_keys, [block.zero_key_value() for block in blocks], num_slots=num_slots)
+
+    @torch.inference_mode()
+    def step(
+        self,
+        tokens: Tensor,
+        positions: Tensor | None,
+        memory: Memory,
+        *,
+        numbers: Tensor | None = None,
+        patches: Patches | None = None,
+    ) -> Tensor:
+        """Return the hidden states of the next positions of the episodes that the memory has selected, and remember.
+
+        Args:
+            tokens: int64 of shape (episodes, length), as in ``forward``.
+            positions: Of the same shape, as in ``forward``.
+            memory: Made by ``make_memory``.
+            numbers: As in ``forward``.
+            patches: As in ``forward``.
+
+        Returns:
+            Shape (episodes, length, width).
+        """
+        x = self.embedding(tokens, positions, numbers, patches)
+        pieces = []
+        for piece in x.split(memory.longest_step, dim=1):
+            step = memory.begin_step(*piece.shape[:2])
+            for layer, block in enumerate(self._blocks()):
+                piece = block.step(piece, step, layer, *self._biases(layer))
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
 
     def logits(self, hidden: Tensor, first: int = 0, last: int | None = None) -> Tensor:
         """Return the logits of the tokens ``first..last - 1`` (of all by default) after these hidden states.
@@ -98,6 +146,9 @@ class DB1(nn.Module):
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.config.dropout, self.training) if self.config.dropout else x
 
+    def _blocks(self) -> Iterator[Block]:
+        return cast("Iterator[Block]", iter(self.blocks))
+
     def _biases(self, layer: int) -> tuple[Tensor, Tensor]:
         index = layer if self.config.untie_relative_bias else 0
         return self.content_bias[index], self.position_bias[index]
@@ -121,9 +172,8 @@ class DB1(nn.Module):
         if self.embedding.numbers is not None:
             self.embedding.numbers.initialise()
         if self.config.norm == "deep":
-            for block in self.modules():
-                if isinstance(block, Block):
-                    block.shrink((8 * self.config.num_layers) ** -0.25)
+            for block in self._blocks():
+                block.shrink((8 * self.config.num_layers) ** -0.25)
 
 
 class Block(nn.Module):
@@ -145,10 +195,25 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, sinusoids: Tensor, content_bias: Tensor, position_bias: Tensor) -> Tensor:
         """Return the next layer's input, shape (batch, length, width)."""
-        inner = self.attention_norm(x) if self.norm == "pre" else x
-        x = self._join(x, self.attention(inner, sinusoids, content_bias, position_bias), self.attention_norm)
-        inner = self.feed_forward_norm(x) if self.norm == "pre" else x
-        return self._join(x, self.feed_forward(inner), self.feed_forward_norm)
+        attended = self.attention(self._before(x, self.attention_norm), sinusoids, content_bias, position_bias)
+        return self._feed_forward(self._join(x, attended, self.attention_norm))
+
+    def step(self, x: Tensor, step: Step, layer: int, content_bias: Tensor, position_bias: Tensor) -> Tensor:
+        """Return the next layer's input of new positions, which also attend to what the memory holds."""
+        query_key_value = self.attention.project(self._before(x, self.attention_norm))
+        attended = self.attention.output(step.attend(layer, query_key_value, content_bias, position_bias))
+        return self._feed_forward(self._join(x, attended, self.attention_norm))
+
+    def zero_key_value(self) -> Tensor:
+        """Return the key and the value of a hidden state of zero, shape (2, heads, width / heads)."""
+        zero = self.attention_norm.weight.new_zeros(1, 1, len(self.attention_norm.weight))
+        return self.attention.project(self._before(zero, self.attention_norm))[0, 0, 1:]
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        return self._join(x, self.feed_forward(self._before(x, self.feed_forward_norm)), self.feed_forward_norm)
+
+    def _before(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        return norm(x) if self.norm == "pre" else x
 
     def _join(self, x: Tensor, branch: Tensor, norm: nn.LayerNorm) -> Tensor:
         if self.dropout:

@@ -80,3 +80,14 @@ def test_pixels_text_and_captions_give_db1s_logits(model: DB1, case: dict[str, T
     assert_logits(model.logits(pixels), case["pixels_logits"])
     assert_logits(model.logits(model(case["text_tokens"])), case["text_logits"])
     assert_logits(model.logits(caption), case["caption_logits"])
+
+
+@torch.no_grad()
+def test_streaming_gives_db1s_logits_of_every_segment(model: DB1, case: dict[str, Tensor]) -> None:
+    memory = model.make_memory(2)
+    lengths = case["stream_lengths"].tolist()
+    segments = zip(case["stream_tokens"].split(lengths, 1), case["stream_positions"].split(lengths, 1), strict=True)
+
+    hidden = torch.cat([model.step(tokens, positions, memory) for tokens, positions in segments], dim=1)
+
+    assert_logits(model.logits(hidden), case["stream_logits"])

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from db1_model.config import ModelConfig
+from db1_model.generation import continue_text
+from db1_model.images import cut_patches
+from db1_model.text import TextTokenizer
+from db1_model.transformer import DB1
+
+
+def test_greedy_text_about_an_image_is_that_of_whole_passes(tokenizer: TextTokenizer) -> None:
+    torch.manual_seed(1)
+    sizes = ModelConfig(2, 32, 2, 64, 64, 1024, dropout=0.0)
+    model = DB1(sizes).eval()
+    image = np.random.default_rng(0).integers(0, 256, (32, 16, 3), dtype=np.uint8)
+    patches = cut_patches(torch.from_numpy(image)[None], sizes)
+
+    tokens = [*tokenizer.encode("go to the"), -1, -1]
+    begin = len(tokens)
+    with torch.no_grad():
+        for _ in range(12):
+            hidden = model(torch.tensor([tokens]), patches=patches)[0, -1]
+            tokens.append(int(model.logits(hidden, 0, tokenizer.size).argmax()))
+            if tokens[-1] == 0:
+                break
+
+    assert continue_text(model, tokenizer, "go to the", image=image, max_tokens=12) == tokenizer.decode(tokens[begin:])
+
+
+def test_sampled_text_is_a_function_of_its_seed(tokenizer: TextTokenizer) -> None:
+    torch.manual_seed(0)
+    model = DB1(ModelConfig(1, 32, 2, 64, 64, 1024, dropout=0.0))
+
+    first, again, other = (
+        continue_text(model, tokenizer, "", max_tokens=8, temperature=1.0, seed=seed) for seed in (5, 5, 6)
+    )
+
+    assert first == again != other
