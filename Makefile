@@ -3,7 +3,6 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
-export DAGSTER_HOME ?= $(CURDIR)
 
 .PHONY: install demo test test-slow check ui bench
 
@@ -28,7 +27,7 @@ check: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright && $(BIN)/lint-imports
 
 ui: install
-	$(BIN)/dg dev
+	$(BIN)/db1 ui
 
 bench: install
 	$(BIN)/python -m benchmarks

@@ -8,7 +8,9 @@ import dagster as dg
 
 from tasks.registry import SELECTIONS, tasks_of
 
-warnings.filterwarnings("ignore", category=dg.BetaWarning)  # backfill policies; Dagster's version is pinned
+# backfill policies, and what Pipes is made of; Dagster's version is pinned
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 ALL_AT_ONCE = dg.BackfillPolicy.single_run()
 """A backfill of many tasks is one run; what is already made is skipped there, so an interrupted one loses nothing."""

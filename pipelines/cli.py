@@ -76,7 +76,11 @@ def tasks(
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="Port of the web server.")] = 3000) -> None:
     """Start Dagster's web interface and its daemon."""
-    os.environ.setdefault("DAGSTER_HOME", str(_root()))
+    home = _root() / ".dagster"
+    home.mkdir(exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        (home / "dagster.yaml").symlink_to("../dagster.yaml")
+    os.environ.setdefault("DAGSTER_HOME", str(home))
     os.execv(Path(sys.executable).with_name("dg"), ["dg", "dev", "--port", str(port)])
 
 

@@ -88,7 +88,7 @@ def make_stages(
             run_config=config,
             instance=instance,
             asset_selection=[run.asset_key],
-            tags={**(tags or {}), "db1/experiment": experiment.name, _PROCESS_TAG: _process(), **run.tags},
+            tags={**(tags or {}), "db1/experiment": experiment.name, _PROCESS_TAG: name_process(), **run.tags},
         )
         tell(run, result)
 
@@ -103,7 +103,7 @@ def close_orphans(instance: dg.DagsterInstance) -> int:
     return len(orphans)
 
 
-def _process(pid: int | None = None) -> str:
+def name_process(pid: int | None = None) -> str:
     """Name a process of this machine such that a later one with the same id has another name."""
     pid = pid or os.getpid()
     status = Path(f"/proc/{pid}/stat")
@@ -115,4 +115,4 @@ def _is_dead(process: str) -> bool:
     node, _, rest = process.rpartition(":")[0].rpartition(":")
     if not process or node != platform.node():
         return False
-    return _process(int(rest)) != process
+    return name_process(int(rest)) != process

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import platform
+
+import dagster as dg
+
+from pipelines.runs import STAGES, StageRun, close_orphans, name_process, plan_runs
+
+
+def test_runs_follow_the_data_and_each_family_has_its_own() -> None:
+    runs = plan_runs(STAGES, ["control/CartPole", "babyai/GoToObj"])
+
+    assert [run.asset_key.to_user_string() for run in runs] == [
+        "trajectories/babyai",
+        "trajectories/control",
+        "tokenizer",
+        "tokens/babyai",
+        "tokens/control",
+        "shards",
+        "checkpoint",
+        "evaluation/babyai",
+        "evaluation/control",
+        "report",
+    ]
+
+
+def test_tasks_that_do_not_lie_side_by_side_have_runs_of_their_own() -> None:
+    runs = plan_runs(["tokens"], ["control/CartPole", "control/MountainCar", "control/Pendulum"])
+
+    assert runs == [
+        StageRun("tokens", "control", "control/CartPole", "control/MountainCar"),
+        StageRun("tokens", "control", "control/Pendulum", "control/Pendulum"),
+    ]
+
+
+@dg.op
+def nothing() -> None:
+    pass
+
+
+@dg.job
+def job() -> None:
+    nothing()
+
+
+def test_a_run_whose_process_was_killed_is_closed_and_others_are_not() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        begun = dg.DagsterRunStatus.STARTED
+        killed = instance.create_run_for_job(job, status=begun, tags={"db1/process": f"{platform.node()}:1:0"})
+        alive = instance.create_run_for_job(job, status=begun, tags={"db1/process": name_process()})
+        elsewhere = instance.create_run_for_job(job, status=begun, tags={"db1/process": "other-machine:1:0"})
+
+        assert close_orphans(instance) == 1
+
+        status = {run.run_id: run.status for run in instance.get_runs()}
+        assert status[killed.run_id] is dg.DagsterRunStatus.FAILURE
+        assert status[alive.run_id] is status[elsewhere.run_id] is begun
