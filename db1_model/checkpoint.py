@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from db1_model.config import ModelConfig
 from db1_model.transformer import DB1
+from db1_model.vocabulary import Vocabulary
+from storage.folder import StoredFiles, StoredFolder
+from storage.manifest import Manifest
+
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 
 _OUTSIDE_BLOCKS = {
     "word_embedding.weight": "embedding.token_embedding.weight",
@@ -31,6 +38,86 @@ _IN_BLOCKS = {
 }
 # the caption encoder is the vision encoder under another name, and the frequencies follow from the width
 _REPEATED = ("ic_encoder.", "pos_emb.")
+
+
+class Checkpoint(NamedTuple):
+    """A trained model.
+
+    Args:
+        model: The model with its weights, in evaluation mode.
+        vocabulary: What its tokens mean.
+        step: Optimiser steps that it was trained for.
+    """
+
+    model: DB1
+    vocabulary: Vocabulary
+    step: int
+
+
+def save_checkpoint(
+    folder: StoredFolder,
+    model: DB1,
+    *,
+    vocabulary: Vocabulary,
+    recipe: Mapping[str, Any],
+    step: int,
+    metadata: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Store a model: its weights, its configuration, its vocabulary and what it was trained from.
+
+    Args:
+        folder: Where; the old checkpoint there is replaced when the new one is complete.
+        model: The model.
+        vocabulary: What its tokens mean.
+        recipe: What determines the weights, with the digest of the shards.
+        step: Optimiser steps taken.
+        metadata: Further JSON values for the manifest.
+
+    Returns:
+        The manifest; its metadata hold ``step``, ``vocabulary_digest``, ``num_parameters`` and what was given.
+    """
+    description = {"config": model.config.to_json(), "vocabulary": vocabulary.to_json(), "step": step}
+
+    def fill(path: Path) -> Mapping[str, Any]:
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, path / WEIGHTS
+        )
+        (path / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n")
+        return {
+            **(metadata or {}),
+            "step": step,
+            "vocabulary_digest": vocabulary.digest,
+            "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        }
+
+    return folder.write(fill, recipe=recipe)
+
+
+def load_checkpoint(files: StoredFiles, *, vocabulary_digest: str | None = None, device: str = "cpu") -> Checkpoint:
+    """Read a checkpoint.
+
+    Args:
+        files: The checkpoint's files, ``StoredFolder(...).open()``.
+        vocabulary_digest: Digest of the vocabulary that its tokens are to mean, such as a layout's; None for any.
+        device: Where the weights go.
+
+    Raises:
+        ManifestError: If a file is missing or damaged, the weights do not fit the configuration, or the checkpoint is
+            of another vocabulary.
+    """
+    description = json.loads(files.path(DESCRIPTION).read_text())
+    vocabulary = Vocabulary.from_json(description["vocabulary"])
+    if vocabulary_digest not in (None, vocabulary.digest):
+        raise files.error(
+            f"it was trained with vocabulary {vocabulary.digest[:12]}, expected {str(vocabulary_digest)[:12]}"
+        )
+    with torch.device("meta"):
+        model = DB1(ModelConfig.from_json(description["config"]))
+    try:
+        load_state(model, load_file(files.path(WEIGHTS), device=device), "the stored weights")
+    except ValueError as error:
+        raise files.error(str(error)) from error
+    return Checkpoint(model.eval(), vocabulary, description["step"])
 
 
 def name_db1_weight(name: str) -> str:
@@ -63,20 +150,20 @@ def import_db1_weights(weights: Mapping[str, NDArray[Any] | Tensor], config: Mod
     for name, value in weights.items():
         if name.startswith(_REPEATED) or name.endswith(("r_w_bias", "r_r_bias")):
             continue
-        state[name_db1_weight(name)] = torch.as_tensor(np.asarray(value) if not isinstance(value, Tensor) else value)
+        state[name_db1_weight(name)] = torch.as_tensor(value).to(torch.float32, copy=True)
     for theirs, ours in (("r_w_bias", "content_bias"), ("r_r_bias", "position_bias")):
         names = [f"h.{layer}.dec_attn.{theirs}" for layer in range(config.num_layers)]
         names = names if config.untie_relative_bias else [theirs]
         if absent := [name for name in names if name not in weights]:
             raise ValueError(f"DB1's weights lack {absent[0]!r}; expected it with {config.num_layers} layers")
-        state[ours] = torch.stack([torch.as_tensor(weights[name]) for name in names])
+        state[ours] = torch.stack([torch.as_tensor(weights[name]).float() for name in names])
     model = DB1(config)
     load_state(model, state, "DB1's weights")
     return model
 
 
 def load_state(model: DB1, state: Mapping[str, Tensor], source: str) -> None:
-    """Copy a state dictionary into a model.
+    """Make the tensors of a state dictionary a model's parameters.
 
     Args:
         model: The model, changed in place.
@@ -96,4 +183,4 @@ def load_state(model: DB1, state: Mapping[str, Tensor], source: str) -> None:
             raise ValueError(
                 f"{name!r} in {source} has shape {tuple(state[name].shape)}; expected {tuple(value.shape)}"
             )
-    model.load_state_dict(dict(state))
+    model.load_state_dict(dict(state), assign=True)
