@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.task import EVALUATION_SEED
+from tasks.tsp.cities import china, coordinates
+from tasks.tsp.distances import UNIT_SQUARE_SCALE, euclidean, great_circle_m
+from tasks.tsp.projection import project
+
+VARIANTS = 16
+"""Training episodes that share one instance, and so one solved tour."""
+
+TRAINING, EVALUATION = 0, 1
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Nodes to be visited once each, by the shortest closed tour.
+
+    Args:
+        key: Number of the task, split and number of the instance: the seed that it was drawn from.
+        points: Nodes in the plane, kilometres or sides of the unit square, shape (nodes, 2).
+        distances: Whole-number distances, shape (nodes, nodes); metres, or millionths of the unit square's side.
+        per_unit: Whole-number distance of one ``unit``.
+        unit: ``km`` or ``side`` (of the unit square).
+        city_rows: Rows of the city table, shape (nodes,); None on the unit square.
+    """
+
+    key: tuple[int, int, int]
+    points: NDArray[np.float64]
+    distances: NDArray[np.int64]
+    per_unit: int
+    unit: str
+    city_rows: NDArray[np.int64] | None = None
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of nodes."""
+        return len(self.points)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How an episode walks through its instance: any of these leaves the tour's length as it is.
+
+    Args:
+        start: Node that the episode starts at.
+        backwards: Whether its expert walks its tour backwards.
+        symmetry: Which of the 8 symmetries of the square the plane is seen under; 0 leaves it alone.
+    """
+
+    start: int = 0
+    backwards: bool = False
+    symmetry: int = 0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A distribution of instances: what one task of the family is about.
+
+    Args:
+        name: The task's name without the family.
+        number: Number of the task, the first word of its instances' seeds.
+        num_nodes: Nodes of every instance.
+        over_china: Whether nodes are Chinese cities; uniform on the unit square otherwise.
+    """
+
+    name: str
+    number: int
+    num_nodes: int
+    over_china: bool
+
+    def locate(self, seed: int) -> tuple[int, int, int]:
+        """Return split, number of the instance and number of the variant that an episode's seed stands for.
+
+        Training seed s is variant ``s % VARIANTS`` of instance ``s // VARIANTS``; every evaluation seed is an instance
+        of its own.
+        """
+        if seed < 0:
+            raise ValueError(f"an episode's seed of {seed}; expected a whole number >= 0")
+        if seed >= EVALUATION_SEED:
+            return EVALUATION, seed - EVALUATION_SEED, 0
+        return TRAINING, seed // VARIANTS, seed % VARIANTS
+
+    def draw_instance(self, seed: int) -> Instance:
+        """Return the instance of an episode's seed; training instances have no held-out city."""
+        split, number, _ = self.locate(seed)
+        key = (self.number, split, number)
+        rng = np.random.default_rng(key)
+        if not self.over_china:
+            points = rng.random((self.num_nodes, 2))
+            return Instance(key, points, euclidean(points), UNIT_SQUARE_SCALE, "side")
+        allowed = _all_rows() if split == EVALUATION else _training_rows()
+        rows = rng.choice(allowed, self.num_nodes, replace=False)
+        degrees = _china_coordinates()[rows]
+        return Instance(key, project(degrees), great_circle_m(degrees), 1000, "km", rows)
+
+    def draw_variant(self, seed: int) -> Variant:
+        """Return the variant of an episode's seed; variant 0, and so every evaluation seed, changes nothing."""
+        split, number, variant = self.locate(seed)
+        if variant == 0:
+            return Variant()
+        rng = np.random.default_rng((self.number, split, number, variant))
+        return Variant(int(rng.integers(self.num_nodes)), bool(variant // 8 % 2), variant % 8)
+
+
+@cache
+def _china_coordinates() -> NDArray[np.float64]:
+    return coordinates(china())
+
+
+@cache
+def _all_rows() -> NDArray[np.int64]:
+    return np.arange(len(china()))
+
+
+@cache
+def _training_rows() -> NDArray[np.int64]:
+    return np.array([row for row, city in enumerate(china()) if not city.held_out])
