@@ -3,11 +3,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from db1_model.attention import shift_distances
 from db1_model.config import ModelConfig
+
+KEY_MULTIPLE = 64
+"""Remembered keys are attended to in multiples of this number, hidden ones among them."""
 
 
 class Memory:
@@ -102,7 +104,8 @@ class Memory:
         begin, self._end = self._end, self._end + num_columns
         for row in range(num_rows, self.num_slots):
             self._behind[row] += num_columns
-        first = max(min(self._first[:num_rows]), begin + 1 - self.length)
+        seen = min(begin - min(self._first[:num_rows]), self.length - 1)
+        first = begin - min(-(-seen // KEY_MULTIPLE) * KEY_MULTIPLE, self.length - 1)
         return Step(
             self._columns[:, :, :num_rows, :, first : self._end],
             self._relative_keys,
@@ -163,12 +166,15 @@ class Step:
         r = self._relative_keys[layer]
         scale = d**-0.5
         qv = torch.add(position_bias[:, None] * scale, q, alpha=scale).transpose(0, 1).reshape(heads, -1, d)
-        # all distances each time: products of one shape, whatever the number of keys
+        # all distances each time, and numbers of keys that repeat: every new shape of a product costs a compilation
         by_distance = torch.bmm(qv, r.transpose(1, 2)).view(heads, rows, queries, -1)
         bias = shift_distances(by_distance)[..., by_distance.shape[-1] - 1 - num_keys :].transpose(0, 1)
         if self._hidden is not None:
             bias = bias + self._hidden
-        attended = F.scaled_dot_product_attention(q + content_bias[:, None], keys, values, attn_mask=bias, scale=scale)
+        qu = torch.add(content_bias[:, None] * scale, q, alpha=scale).reshape(-1, queries, d)
+        scores = torch.bmm(qu, keys.flatten(0, 1).transpose(1, 2)).view(bias.shape).float() + bias
+        p = torch.softmax(scores, -1).to(values.dtype)
+        attended = torch.bmm(p.flatten(0, 1), values.flatten(0, 1)).view(rows, heads, queries, d)
         return attended.transpose(1, 2).reshape(rows, queries, heads * d)
 
 
