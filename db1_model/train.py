@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
-from dagster_pipes import PipesContext, is_dagster_pipes_process, open_dagster_pipes
+from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pipes
 
 from db1_model.config import TrainingConfig, get_preset
 from db1_model.vocabulary import Vocabulary
@@ -55,8 +56,11 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder) -> 
 
     from db1_model.batches import make_loader
     from db1_model.checkpoint import save_checkpoint
+    from db1_model.precision import fast_float32
     from db1_model.training import TrainingLog, TrainingModule, TrainingState, find_states, read_training_log
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
     recipe = training_recipe(training, index)
     if finished := folder.find(recipe):
         return finished
@@ -99,7 +103,8 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder) -> 
     loader = make_loader(
         index, config, training, rank=trainer.global_rank, world_size=world_size, first_step=first_step
     )
-    trainer.fit(module, loader, ckpt_path=states[-1] if states else None, weights_only=False)
+    with fast_float32():
+        trainer.fit(module, loader, ckpt_path=states[-1] if states else None, weights_only=False)
     if not trainer.is_global_zero:
         sys.exit(0)
     manifest = save_checkpoint(
@@ -136,11 +141,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train a checkpoint from shards.")
     parser.add_argument("--config", type=Path, required=True, help="JSON file that names the shards and the choices")
     config = json.loads(parser.parse_args().config.read_text())
-    warnings.filterwarnings("ignore", module="lightning")
     training = TrainingConfig.from_json(config["training"])
     index = ShardStore(config["shards"]).read(config["index"])
     folder = StoredFolder(config["checkpoints"], "checkpoint", config["checkpoint"])
-    if is_dagster_pipes_process() and int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0:
+    is_first_rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+    if PipesEnvVarParamsLoader().is_dagster_pipes_process() and is_first_rank:
         with open_dagster_pipes() as pipes:
             report(pipes, train(training, index, folder))
     else:

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db1_model.config import TrainingConfig, get_preset
+from db1_model.sequence import StepLayout, encode_episode
+from db1_model.text import TextTokenizer
+from db1_model.train import train
+from db1_model.training import learning_rate_at, read_training_log
+from db1_model.vocabulary import Vocabulary
+from storage.episode import Episode, Leaf, Schema
+from storage.folder import StoredFolder
+from storage.shards import ShardStore
+from storage.tokens import TokenStore
+
+STEPS = 12
+TRAINING = TrainingConfig(steps=STEPS, batch_windows=4, checkpoint_every=5, warmup_steps=2)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Shards of a task whose action is the sign of its observation."""
+    root = tmp_path_factory.mktemp("train")
+    tokenizer = TextTokenizer.train(["go to the red ball"], 1024)
+    vocabulary = Vocabulary.of(get_preset("db1-nano"), tokenizer.digest)
+    schema = Schema({"observation": Leaf("continuous", (3,))}, Leaf("discrete", (), num_values=2))
+    layout = StepLayout.from_schema(schema, vocabulary)
+    generator = np.random.default_rng(0)
+
+    def play(seed: int) -> Episode:
+        seen = generator.normal(size=(50, 3)).astype(np.float32)
+        actions = (seen[:, 0] > 0).astype(np.int64)
+        return Episode("toy/sign", seed, {"observation": seen}, actions, np.ones(50), True, False)
+
+    tokens = TokenStore(str(root / "tokens"))
+    tokens.write(
+        "toy/sign",
+        layout.to_json(),
+        (encode_episode(play(seed), layout, tokenizer, vocabulary) for seed in range(20)),
+        recipe={},
+        metadata={},
+    )
+    store = ShardStore(str(root / "shards"))
+    store.write("toy/sign", tokens.read("toy/sign"), recipe={}, seed=0)
+    store.write_index("toy", ["toy/sign"], recipe={}, metadata={"vocabulary": vocabulary.to_json()})
+    return str(root / "shards")
+
+
+def start_training(shards: str, folder: Path, training: TrainingConfig) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    config = {
+        "shards": shards,
+        "index": "toy",
+        "checkpoints": str(folder),
+        "checkpoint": "toy",
+        "training": training.to_json(),
+    }
+    (folder / "run.json").write_text(json.dumps(config))
+    return subprocess.Popen(
+        [sys.executable, "-m", "db1_model.train", "--config", str(folder / "run.json")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(shards: str, tmp_path: Path) -> None:
+    index = ShardStore(shards).read("toy")
+    whole = train(TRAINING, index, StoredFolder(tmp_path / "whole", "checkpoint", "toy"))
+
+    process = start_training(shards, tmp_path / "killed", TRAINING)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step 8/"):
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    folder = StoredFolder(tmp_path / "killed", "checkpoint", "toy")
+    assert folder.find(whole.recipe) is None
+    resumed = train(TRAINING, index, folder)
+
+    assert resumed.digest == whole.digest
+    assert [row["loss"] for row in resumed.metadata["log"]] == [row["loss"] for row in whole.metadata["log"]]
+    assert not list(folder.path.glob("runs/*"))
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_weights_that_one_does(shards: str, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from db1_model.checkpoint import load_checkpoint
+
+    models = []
+    for devices in (1, 2):
+        folder = tmp_path / str(devices)
+        assert start_training(shards, folder, replace(TRAINING, devices=devices)).wait() == 0
+        models.append(load_checkpoint(StoredFolder(folder, "checkpoint", "toy").open()).model.state_dict())
+
+    for name, value in models[0].items():
+        np.testing.assert_allclose(value, models[1][name], atol=1e-4, err_msg=name)
+
+
+def test_shards_of_another_vocabulary_are_refused(shards: str, tmp_path: Path) -> None:
+    training = TrainingConfig(preset="db1-1.2b", steps=1, batch_windows=1)
+
+    with pytest.raises(ValueError, match=r"1024 text tokens.*has 32000.*\n.*db1 make shards"):
+        train(training, ShardStore(shards).read("toy"), StoredFolder(tmp_path, "checkpoint", "toy"))
+
+
+def test_the_learning_rate_warms_up_to_its_peak_and_ends_at_its_last_value() -> None:
+    training = TrainingConfig(steps=100, warmup_steps=10, learning_rate=1.0, final_learning_rate=0.1)
+
+    rates = [learning_rate_at(step, training) for step in range(101)]
+
+    assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
+    assert max(rates) == 1.0
+    assert rates[100] == pytest.approx(0.1)
+
+
+def test_a_half_written_line_of_a_log_is_left_out(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
+
+    assert read_training_log(log) == [{"step": 1, "loss": 2.0}]
