@@ -1,5 +1,5 @@
 # Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -8,6 +8,10 @@ from assets.checkpoint import checkpoint_folder
 from assets.materialization import OWNERS, Made, find_or_make, picture, report_tasks, table
 from assets.partitions import ALL_AT_ONCE, partitions_of
 from assets.resources import Experiment, Progress, Stores
+from assets.tokens import read_tokenizer
+from db1_model.positions import StepPositions
+from db1_model.sequence import StepLayout
+from db1_model.windows import choose_prompt
 from storage.episode import Episode
 from storage.manifest import Manifest, ManifestError
 from storage.trajectories import StoredTrajectory
@@ -15,9 +19,10 @@ from tasks.charts import draw_scores, to_png
 from tasks.registry import get_task
 from tasks.rollout import roll_out
 from tasks.scores import Verdict, bootstrap_interval, interquartile_mean, judge, normalise
-from tasks.task import EVALUATION_SEED, Task, schema_of
+from tasks.task import EVALUATION_SEED, Policy, Task, schema_of
 
 CODE_VERSION = "1"
+_PROMPT_SEED = 0
 
 
 def define_evaluation(family: str) -> dg.AssetsDefinition:
@@ -84,17 +89,14 @@ def _recipe(task: Task, experiment: Experiment, checkpoint: Manifest, reference:
 
 
 def _play(
-    stores: Stores, experiment: Experiment, progress: Progress, recipe: dict[str, Any], reference: Manifest
+    stores: Stores, experiment: Experiment, progress: Progress, recipe: Mapping[str, Any], reference: Manifest
 ) -> Manifest:
-    from db1_model.policy import ModelPolicy  # imports torch
-
     task, num_episodes = get_task(recipe["task"]), recipe["num_episodes"]
     seeds = range(recipe["first_seed"], recipe["first_seed"] + num_episodes)
-    policy = ModelPolicy.load(checkpoint_folder(stores, experiment).open().folder)
     returns: list[float] = []
 
     def episodes() -> Iterator[Episode]:
-        played = roll_out(task, policy, seeds, num_slots=num_episodes)
+        played = roll_out(task, _make_policy(stores, experiment, task, num_episodes), seeds, num_slots=num_episodes)
         for episode in progress.track(task.id, played, total=num_episodes, unit="episodes"):
             returns.append(episode.total_return)
             yield episode
@@ -104,6 +106,19 @@ def _play(
         return {"returns": returns, "seeds": list(seeds), "checkpoint": recipe["checkpoint"], **scores}
 
     return stores.evaluation.write(task.id, schema_of(task), episodes(), recipe=recipe, metadata=metadata)
+
+
+def _make_policy(stores: Stores, experiment: Experiment, task: Task, num_slots: int) -> Policy:
+    from db1_model.checkpoint import load_checkpoint  # these two import torch
+    from db1_model.policy import DB1Policy
+
+    text, vocabulary = read_tokenizer(stores, experiment)
+    layout = StepLayout.from_schema(schema_of(task), vocabulary)
+    checkpoint = load_checkpoint(checkpoint_folder(stores, experiment).open(), vocabulary_digest=vocabulary.digest)
+    places = StepPositions(layout, checkpoint.model.config)
+    transitions = places.context_length // places.num_positions
+    prompt = choose_prompt(stores.shards.read_task(task.id), transitions, seed=_PROMPT_SEED)
+    return DB1Policy(checkpoint.model, layout, checkpoint.vocabulary, text, num_slots=num_slots, prompt=prompt)
 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:

@@ -31,12 +31,12 @@ class Made:
     def metadata(self, more: Mapping[str, Any]) -> dict[str, Any]:
         """Return the metadata of a materialization."""
         return {
-            "digest": self.manifest.digest,
-            "recipe": dg.MetadataValue.json(dict(self.manifest.recipe)),
             "work": "none: found, made from the same recipe" if self.found else "made now",
-            "seconds": round(self.seconds, 2),
-            "bytes": self.manifest.bytes,
             **more,
+            "digest": self.manifest.digest,
+            "bytes": self.manifest.bytes,
+            "seconds": round(self.seconds, 2),
+            "recipe": dg.MetadataValue.json(dict(self.manifest.recipe)),
         }
 
 

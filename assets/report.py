@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from assets.evaluation import judge_evaluation, read_evaluation
 from assets.materialization import OWNERS, find_or_make, picture, report_one, table
 from assets.resources import Experiment, Progress, Stores
 from storage.folder import StoredFiles
-from storage.manifest import Manifest, ManifestError, read_manifest, recipe_key, write_manifest
+from storage.manifest import MANIFEST_NAME, Manifest, ManifestError, read_manifest, recipe_key, write_manifest
 from tasks.charts import draw_threshold_curve, to_png
 from tasks.records import CheckpointFacts, EvaluationRecord, TaskLineage
 from tasks.registry import families, get_task
@@ -41,7 +42,8 @@ def report(stores: Stores, experiment: Experiment, progress: Progress) -> dg.Mat
     def make() -> Manifest:
         records = [_record(stores, task_id, experiment, progress) for task_id in evaluations]
         lineage = [_lineage(stores, task_id) for task_id in evaluations]
-        built = build_report(records, _checkpoint_facts(checkpoint), lineage)
+        made_at = checkpoint_folder(stores, experiment).path / MANIFEST_NAME
+        built = build_report(records, _checkpoint_facts(checkpoint, made_at), lineage)
         write_report(folder, built)
         return write_manifest(folder, kind="report", name=experiment.name, recipe=recipe, metadata={})
 
@@ -95,14 +97,14 @@ def _lineage(stores: Stores, task_id: str) -> TaskLineage:
     )
 
 
-def _checkpoint_facts(checkpoint: Manifest) -> CheckpointFacts:
+def _checkpoint_facts(checkpoint: Manifest, file: Path) -> CheckpointFacts:
     facts = checkpoint.metadata
     return CheckpointFacts(
         digest=checkpoint.digest,
         preset=checkpoint.recipe["training"]["preset"],
         step=facts["step"],
         num_parameters=facts["num_parameters"],
-        date=facts["date"],
+        date=datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat(),
         history=facts["log"],
         facts={"shards": checkpoint.recipe["shards"], "seed": str(checkpoint.recipe["training"]["seed"])},
     )

@@ -6,30 +6,41 @@ from pipelines.experiments import get_experiment
 from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
 
 
-@dg.op(description="Makes every stage of an experiment, a run a stage and family; what is made already stays as it is.")
-def make_all_stages(context: dg.OpExecutionContext, experiment: Experiment) -> None:
-    """Do all runs of an experiment, one after another."""
+def define_stage(stage: str) -> dg.OpDefinition:
+    """Define the step of a job that makes one stage of an experiment, a run a family."""
 
-    def tell(run: StageRun, result: dg.ExecuteInProcessResult | None) -> None:
-        state = "begins" if result is None else f"is done (run {result.run_id})"
-        context.log.info(f"{run.asset_key.to_user_string()} {state}")
-
-    make_stages(
-        plan_runs(STAGES, experiment.task_ids),
-        context.repository_def.get_implicit_global_asset_job_def(),
-        context.instance,
-        experiment,
-        tell=tell,
-        tags={"db1/started_by": context.run_id},
+    @dg.op(
+        name=f"make_{stage}",
+        ins={"before": dg.In(dg.Nothing)},
+        out=dg.Out(dg.Nothing),
+        description=f"Makes {stage} of the experiment's tasks, a run a family; what is made already stays as it is.",
     )
+    def make(context: dg.OpExecutionContext, experiment: Experiment) -> None:
+        def tell(run: StageRun, result: dg.ExecuteInProcessResult | None) -> None:
+            state = "begins" if result is None else f"is made, see run {result.run_id}"
+            context.log.info(f"{run.asset_key.to_user_string()} {state}")
+
+        job = context.repository_def.get_implicit_global_asset_job_def()
+        runs = plan_runs([stage], experiment.task_ids)
+        make_stages(runs, job, context.instance, experiment, tell=tell, tags={"db1/started_by": context.run_id})
+
+    return make
+
+
+MAKE_STAGES = [define_stage(stage) for stage in STAGES]
 
 
 def define_job(name: str, description: str) -> dg.JobDefinition:
-    """Define the job that makes all stages of an experiment."""
+    """Define the job that makes all stages of an experiment.
+
+    Its steps start runs of the assets, because a Dagster job takes assets of one set of partitions only.
+    """
     configuration = dg.RunConfig(resources={"experiment": get_experiment(name)})
 
     @dg.job(name=name, description=description, config=configuration, executor_def=dg.in_process_executor)
     def job() -> None:
-        make_all_stages()
+        before = MAKE_STAGES[0]()
+        for make in MAKE_STAGES[1:]:
+            before = make(before)
 
     return job

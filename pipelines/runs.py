@@ -15,7 +15,7 @@ STAGES = ("trajectories", "tokenizer", "tokens", "shards", "checkpoint", "evalua
 """All stages, in the order of the data."""
 
 PARTITIONED_STAGES = ("trajectories", "tokens", "evaluation")
-_PROCESS_TAG = "db1/process"
+_PROCESS_TAG = ".dagster/db1_process"  # the UI hides tags that begin like this
 _RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import dagster as dg
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -84,19 +85,21 @@ class Terminal:
 
 
 def draw_scores_table(evaluations: Sequence[Manifest]) -> Table:
-    """Draw one row a task: mean returns of chance, expert and model, the expert-normalised score, and a tour's gap.
+    """Draw one row a task: mean returns of chance, expert and model, and the expert-normalised score.
+
+    A tour has its gap beside the score: how much longer it is than the expert's.
 
     Args:
         evaluations: Manifests of stored evaluations.
     """
-    table = Table(header_style="bold", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True)
     for name in ("task", "random", "expert", "model", "score", "gap", "episodes"):
-        table.add_column(name, justify="left" if name == "task" else "right")
+        table.add_column(name, justify="left" if name == "task" else "right", no_wrap=True)
     for manifest in evaluations:
         verdict = judge_evaluation(manifest)
         random = manifest.metadata["reference_scores"]["random"]["mean"]
         colour = "green" if verdict.reaches(0.5) else "red"
-        score = "undefined" if verdict.normalised is None else f"[{colour}]{100 * verdict.normalised:.1f} %[/]"
+        score = "undefined" if verdict.normalised is None else f"[{colour}]{100 * verdict.normalised:.0f} %[/]"
         gap = f"{100 * verdict.gap:.1f} %" if manifest.name.startswith("tsp/") and verdict.gap is not None else ""
         returns = [f"{value:,.4g}" for value in (random, verdict.expert, verdict.score)]
         table.add_row(manifest.name, *returns, score, gap, str(verdict.num_episodes))

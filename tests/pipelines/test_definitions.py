@@ -16,7 +16,7 @@ SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_spec
 MEASURE = """
 import resource, sys
 from pipelines.definitions import defs
-defs.get_repository_def()
+defs.get_repository_def().load_all_definitions()
 usage = resource.getrusage(resource.RUSAGE_SELF)
 heavy = {"torch", "lightning", "ortools", "minigrid", "numba"} & set(sys.modules)
 print(usage.ru_utime + usage.ru_stime, *sorted(heavy))

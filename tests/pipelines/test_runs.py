@@ -46,9 +46,9 @@ def job() -> None:
 def test_a_run_whose_process_was_killed_is_closed_and_others_are_not() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         begun = dg.DagsterRunStatus.STARTED
-        killed = instance.create_run_for_job(job, status=begun, tags={"db1/process": f"{platform.node()}:1:0"})
-        alive = instance.create_run_for_job(job, status=begun, tags={"db1/process": name_process()})
-        elsewhere = instance.create_run_for_job(job, status=begun, tags={"db1/process": "other-machine:1:0"})
+        killed = instance.create_run_for_job(job, status=begun, tags={".dagster/db1_process": f"{platform.node()}:1:0"})
+        alive = instance.create_run_for_job(job, status=begun, tags={".dagster/db1_process": name_process()})
+        elsewhere = instance.create_run_for_job(job, status=begun, tags={".dagster/db1_process": "other-machine:1:0"})
 
         assert close_orphans(instance) == 1
 
