@@ -45,17 +45,17 @@ class Instance:
 
 @dataclass(frozen=True)
 class Variant:
-    """How an episode walks through its instance: any of these leaves the tour's length as it is.
+    """How an episode walks through its instance; either choice leaves the tour's length as it is.
+
+    The 8 symmetries of the plane are no part of it: observations are the same under all of them.
 
     Args:
         start: Node that the episode starts at.
         backwards: Whether its expert walks its tour backwards.
-        symmetry: Which of the 8 symmetries of the square the plane is seen under; 0 leaves it alone.
     """
 
     start: int = 0
     backwards: bool = False
-    symmetry: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Problem:
         if variant == 0:
             return Variant()
         rng = np.random.default_rng((self.number, split, number, variant))
-        return Variant(int(rng.integers(self.num_nodes)), bool(variant // 8 % 2), variant % 8)
+        return Variant(start=int(rng.integers(self.num_nodes)), backwards=variant % 2 == 1)
 
 
 @cache

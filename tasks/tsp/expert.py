@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium
+
+from tasks.task import Observation
+from tasks.tsp.environment import TourEnvironment
+from tasks.tsp.problem import Instance
+from tasks.tsp.routing import route
+from tasks.tsp.solver import CHAIN, SEED, solve_tour, versions
+from tasks.tsp.tour import Tour, tour_length, turn_tour
+
+Plan = Callable[[Instance], tuple[Tour, Mapping[str, Any]]]
+"""Returns a closed tour of an instance, and JSON values that say how it was found."""
+
+
+def solver_plan(instance: Instance) -> tuple[Tour, Mapping[str, Any]]:
+    """Plan a tour within 0.1 % of the shortest on average, with a lower bound that anyone can check."""
+    solution = solve_tour(instance.distances)
+    return solution.tour, {
+        "solver": CHAIN,
+        "versions": versions(),
+        "seed": SEED,
+        "restarts": solution.restarts,
+        "length": solution.length,
+        "lower_bound": solution.lower_bound,
+        "certified_gap": solution.gap,
+        "potentials": solution.potentials.tolist(),
+    }
+
+
+def routing_plan(instance: Instance) -> tuple[Tour, Mapping[str, Any]]:
+    """Plan a tour with OR-Tools' routing solver alone: Christofides' construction and the default descent."""
+    tour = route(instance.distances, descend=True)
+    return tour, {
+        "solver": "OR-Tools routing (Christofides, default descent)",
+        "versions": {"ortools": versions()["ortools"]},
+        "length": tour_length(instance.distances, tour),
+    }
+
+
+class TourExpert:
+    """Walks a tour that is planned before the first step, from the episode's start and in its direction."""
+
+    def __init__(self, plan: Plan = solver_plan) -> None:
+        self._plan = plan
+
+    def reset(self, environment: gymnasium.Env) -> None:
+        """Plan the tour of an episode's instance.
+
+        Raises:
+            ValueError: If the environment is not one of this family.
+        """
+        inner = environment.unwrapped
+        if not isinstance(inner, TourEnvironment):
+            raise ValueError(f"an environment of type {type(inner).__name__}; expected TourEnvironment")
+        self._environment = inner
+        tour, self._provenance = self._plan(inner.instance)
+        self._tour = turn_tour(tour, inner.variant.start, backwards=inner.variant.backwards)
+
+    def act(self, observation: Observation) -> int:
+        """Return the rank of the tour's next node."""
+        return self._environment.rank_of(int(self._tour[self._environment.num_visited]))
+
+    def provenance(self) -> Mapping[str, Any]:
+        """Return the solver, its versions and seed, the length and, where there is one, the bound with potentials."""
+        return self._provenance
+
+
+class NearestNeighbour:
+    """Goes to the nearest unvisited node each time."""
+
+    def reset(self, environment: gymnasium.Env) -> None:
+        """Begin an episode; there is nothing to plan."""
+
+    def act(self, observation: Observation) -> int:
+        """Return rank 0."""
+        return 0
+
+    def provenance(self) -> Mapping[str, Any]:
+        """Name the rule."""
+        return {"solver": "nearest neighbour"}
