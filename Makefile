@@ -18,7 +18,7 @@ demo: install
 	$(BIN)/db1 demo
 
 test: install
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadfile
 
 test-slow: install
 	$(BIN)/pytest -m slow

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from assets.resources import Stores
+from pipelines import automation
+from pipelines.automation import define_new_data_sensor
+from pipelines.jobs import define_job
+from storage.manifest import ManifestError
+
+DEMO = define_job("demo", "")
+
+
+def evaluate(monkeypatch: pytest.MonkeyPatch, changed: dict[str, str] | ManifestError) -> dg.SensorResult:
+    def changed_tasks(*_: object) -> dict[str, str]:
+        if isinstance(changed, ManifestError):
+            raise changed
+        return changed
+
+    monkeypatch.setattr(automation, "changed_tasks", changed_tasks)
+    result = define_new_data_sensor([DEMO])(dg.build_sensor_context(resources={"stores": Stores()}))
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def test_changed_data_request_one_run_of_their_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = evaluate(monkeypatch, {"control/CartPole": "d1"}).run_requests or []
+
+    assert [(request.job_name, request.tags["db1/changed_tasks"]) for request in requests] == [
+        ("demo", "control/CartPole")
+    ]
+
+
+def test_the_same_change_has_the_same_run_key_and_another_change_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [
+        (evaluate(monkeypatch, changed).run_requests or [])[0].run_key
+        for changed in ({"control/CartPole": "d1"}, {"control/CartPole": "d1"}, {"control/CartPole": "d2"})
+    ]
+
+    assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [({}, "demo: 0 tasks changed"), (ManifestError("shard-index", "demo", "there is none"), "demo: there is none")],
+)
+def test_without_a_change_or_a_trained_model_nothing_runs(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, str] | ManifestError, reason: str
+) -> None:
+    result = evaluate(monkeypatch, changed)
+
+    assert not result.run_requests
+    assert reason in str(result.skip_reason)
