@@ -17,7 +17,7 @@ def list_tasks() -> list[Task]:
     """
     named = [(f"tsp{num_nodes}-{number}", num_nodes, False) for num_nodes in (100, 200) for number in range(1, 101)]
     named += [(f"tsp{num_nodes}-city-{number}", num_nodes, True) for num_nodes in (200, 100) for number in range(32)]
-    return [_describe(name, number, *rest) for number, (name, *rest) in enumerate(named)]
+    return [_describe(name, number, num_nodes, china) for number, (name, num_nodes, china) in enumerate(named)]
 
 
 def _describe(name: str, number: int, num_nodes: int, over_china: bool) -> Task:

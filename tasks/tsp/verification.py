@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.episode import Episode
+from tasks.registry import get_task
+from tasks.tsp.environment import TourEnvironment
+from tasks.tsp.problem import Instance
+
+ROUNDING = 1e-6
+"""Units by which a length may differ that was summed in float64 from legs of a whole number of metres."""
+
+
+def verify_tour(
+    distances: NDArray[np.int64],
+    tour: Sequence[int],
+    *,
+    length: int | None = None,
+    lower_bound: int | None = None,
+    potentials: Sequence[int] | None = None,
+) -> list[str]:
+    """Check a closed tour and what is claimed of it, by code that shares nothing with the solver.
+
+    Args:
+        distances: Whole-number distances, shape (nodes, nodes).
+        tour: Order of the nodes.
+        length: Claimed length.
+        lower_bound: Claimed bound on the length of every tour.
+        potentials: Whole numbers from which the bound was computed, one a node; the bound is computed anew from them.
+
+    Returns:
+        What is wrong, one sentence each; empty when all holds.
+    """
+    if sorted(tour) != list(range(len(distances))):
+        return [f"the tour {_shortened(tour)} is no permutation of the {len(distances)} nodes"]
+    problems = []
+    found = sum(int(distances[u, v]) for u, v in zip(tour, [*tour[1:], tour[0]], strict=True))
+    if length is not None and length != found:
+        problems.append(f"the length is given as {length}; the tour is {found} long")
+    if lower_bound is not None and lower_bound > found:
+        problems.append(f"the lower bound {lower_bound} exceeds the tour's length {found}")
+    if lower_bound is not None and potentials is not None:
+        if len(potentials) != len(distances):
+            problems.append(f"{len(potentials)} potentials for {len(distances)} nodes")
+        elif lower_bound > (proven := bound_of(distances, np.array(potentials, dtype=np.int64))):
+            problems.append(f"the lower bound is given as {lower_bound}; its potentials prove only {proven}")
+    return problems
+
+
+def verify_episode(episode: Episode, task_id: str) -> list[str]:
+    """Check a stored episode of the family: its actions, rewards, tour and, where it has one, its certificate.
+
+    Args:
+        episode: An episode of any policy, its last summary in ``provenance["summary"]``.
+        task_id: Task that it is stored under.
+
+    Returns:
+        What is wrong, one sentence each, beginning with the task and the seed; empty when all holds.
+    """
+    environment = get_task(task_id).make_environment().unwrapped
+    if not isinstance(environment, TourEnvironment):
+        raise ValueError(f"task {task_id!r} is none of the travelling salesperson's; expected one of the family tsp")
+    problem = environment.problem
+    instance, variant = problem.draw_instance(episode.seed), problem.draw_variant(episode.seed)
+    provenance = episode.provenance
+    summary: Mapping[str, Any] = provenance.get("summary", {})
+    tour = [int(node) for node in summary.get("tour", ())]
+    problems = [] if episode.task == task_id else [f"the episode says that it is of task {episode.task!r}"]
+    if not tour:
+        problems.append("no tour in its summary")
+    else:
+        claims = {key: provenance[key] for key in ("length", "lower_bound", "potentials") if key in provenance}
+        problems += verify_tour(instance.distances, tour, **claims)
+    if not problems:
+        problems += _verify_walk(episode, instance, tour, variant.start, summary)
+    return [f"{task_id}, seed {episode.seed}: {problem}" for problem in problems]
+
+
+def bound_of(distances: NDArray[np.int64], potentials: NDArray[np.int64]) -> int:
+    """Return the length of the shortest 1-tree under the potentials, less twice their sum: a bound for every tour.
+
+    Every leaf of the spanning tree is tried as the node whose two shortest edges close it; each gives a bound.
+    """
+    shifted = distances + potentials[:, None] + potentials
+    longest_tree = max(_one_tree(shifted, special) for special in _leaves(shifted))
+    return longest_tree - 2 * int(potentials.sum())
+
+
+def _leaves(shifted: NDArray[np.int64]) -> list[int]:
+    degree = np.zeros(len(shifted), dtype=np.int64)
+    for u, v in _spanning_tree(shifted, list(range(len(shifted)))):
+        degree[u] += 1
+        degree[v] += 1
+    return np.flatnonzero(degree == 1).tolist()
+
+
+def _one_tree(shifted: NDArray[np.int64], special: int) -> int:
+    others = [node for node in range(len(shifted)) if node != special]
+    tree = sum(int(shifted[u, v]) for u, v in _spanning_tree(shifted, others))
+    return tree + int(np.sort(shifted[special, others])[:2].sum())
+
+
+def _spanning_tree(shifted: NDArray[np.int64], nodes: list[int]) -> list[tuple[int, int]]:
+    left = np.array(nodes[1:])
+    nearest, distance = np.full(len(left), nodes[0]), shifted[nodes[0], left]
+    edges = []
+    while len(left):
+        at = int(distance.argmin())
+        node = int(left[at])
+        edges.append((int(nearest[at]), node))
+        left, nearest, distance = (np.delete(values, at) for values in (left, nearest, distance))
+        closer = shifted[node, left] < distance
+        nearest, distance = np.where(closer, node, nearest), np.where(closer, shifted[node, left], distance)
+    return edges
+
+
+def _verify_walk(
+    episode: Episode, instance: Instance, tour: list[int], start: int, summary: Mapping[str, Any]
+) -> list[str]:
+    if tour[0] != start:
+        return [f"the tour starts at node {tour[0]}; the seed says {start}"]
+    if len(episode) != len(tour) - 1:
+        return [f"{len(episode)} actions; expected {len(tour) - 1}"]
+    unvisited = set(range(len(tour))) - {start}
+    for step, action in enumerate(episode.actions.tolist()):
+        ranked = sorted(unvisited, key=lambda node: (int(instance.distances[tour[step], node]), node))
+        if action >= len(ranked) or ranked[action] != tour[step + 1]:
+            return [f"action {step} is {action}, which does not lead from node {tour[step]} to node {tour[step + 1]}"]
+        unvisited.remove(tour[step + 1])
+    problems = []
+    legs = [int(instance.distances[u, v]) for u, v in zip(tour, [*tour[1:], tour[0]], strict=True)]
+    legs[-2:] = [sum(legs[-2:])]
+    if not np.allclose(episode.rewards, -np.array(legs) / instance.per_unit, rtol=0, atol=ROUNDING):
+        problems.append("the rewards are not minus the lengths of the legs, the way home in the last")
+    length = sum(legs) / instance.per_unit
+    if not abs(float(summary.get("length", np.nan)) - length) <= ROUNDING or summary.get("unit") != instance.unit:
+        claimed = f"{summary.get('length')} {summary.get('unit')}"
+        problems.append(f"the summary says {claimed}; the tour is {length} {instance.unit} long")
+    return problems
+
+
+def _shortened(tour: Sequence[int]) -> str:
+    return str(list(tour[:10])) if len(tour) <= 10 else f"{list(tour[:10])} and {len(tour) - 10} more"
