@@ -13,6 +13,7 @@ from assets.tokens import read_tokenizer
 from db1_model.sequence import StepLayout, decode_action_tokens, encode_episode
 from storage.manifest import ManifestError
 from storage.trajectories import StoredTrajectory
+from tasks.tsp.tour import check_tour
 
 Fault = dict[str, Any]
 _EPISODES_LOOKED_AT = 3
@@ -30,6 +31,16 @@ def define_expert_check(family: str) -> dg.AssetChecksDefinition:
         return _judge(context, family, lambda task_id: _expert_faults(stores.trajectories.read(task_id)))
 
     return expert_is_better
+
+
+@dg.asset_check(
+    asset=["trajectories", "tsp"],
+    blocking=True,
+    description="An expert's tour visits each node once, is as long as its return says and no shorter than its bound.",
+)
+def tours_are_valid(context: dg.AssetCheckExecutionContext, stores: Stores) -> dg.AssetCheckResult:
+    """Look at every tour of the run's tasks."""
+    return _judge(context, "tsp", lambda task_id: _tour_faults(stores.trajectories.read(task_id)))
 
 
 def define_round_trip_check(family: str) -> dg.AssetChecksDefinition:
@@ -93,6 +104,19 @@ def _expert_faults(episodes: StoredTrajectory) -> Iterator[Fault]:
     for name in dict.fromkeys(("random", floor)):
         if not expert > scores[name]["mean"]:
             yield {"fault": f"the expert's mean return is {expert:.4g}, {name}'s is {scores[name]['mean']:.4g}"}
+
+
+def _tour_faults(episodes: StoredTrajectory) -> Iterator[Fault]:
+    for episode in episodes:
+        summary, found = episode.provenance["summary"], episode.provenance
+        try:
+            check_tour(summary["tour"], len(episode) + 1)
+        except ValueError as error:
+            yield {"fault": f"seed {episode.seed}: {error}"}
+        if not np.isclose(-episode.total_return, summary["length"], rtol=1e-9):
+            yield {"fault": f"seed {episode.seed}: length {summary['length']}, return {episode.total_return}"}
+        if found["length"] < found["lower_bound"]:
+            yield {"fault": f"seed {episode.seed}: length {found['length']} below the bound {found['lower_bound']}"}
 
 
 def _round_trip_faults(stores: Stores, experiment: Experiment, task_id: str) -> Iterator[Fault]:

@@ -3,7 +3,13 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.checkpoint import checkpoint
-from assets.checks import define_expert_check, define_round_trip_check, define_scores_check, shards_are_sound
+from assets.checks import (
+    define_expert_check,
+    define_round_trip_check,
+    define_scores_check,
+    shards_are_sound,
+    tours_are_valid,
+)
 from assets.evaluation import define_evaluation
 from assets.report import report
 from assets.resources import Progress, Stores
@@ -36,7 +42,7 @@ def define(progress: Progress | dg.ResourceDefinition) -> dg.Definitions:
             checkpoint,
             report,
         ],
-        asset_checks=[*(each(family) for each in checks for family in families()), shards_are_sound],
+        asset_checks=[*(each(family) for each in checks for family in families()), tours_are_valid, shards_are_sound],
         jobs=[demo, full],
         schedules=[define_retrain_schedule(full)],
         sensors=[define_new_data_sensor([demo, full])],
