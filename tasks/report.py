@@ -25,6 +25,8 @@ from tasks.tsp.map import draw_gaps, draw_tours
 PAGE, TABLE, NUMBERS = "report.html", "scores.csv", "scores.json"
 """Names of the report's files."""
 
+_TASKS_WITH_GAPS = 6
+
 
 @dataclass(frozen=True)
 class Report:
@@ -104,7 +106,9 @@ def _draw(results: Results, checkpoint: CheckpointFacts) -> dict[str, Picture]:
     tours = [record for record in results.records if record.family == "tsp"]
     if tours:
         pictures["gaps"] = Picture(
-            to_png(draw_gaps(tours)), "How much longer the closed tours are than the expert's, by task and method."
+            to_png(draw_gaps(_shown_gaps(tours))),
+            "How much longer the closed tours are than the expert's: a dot an episode, a bar their mean. Below zero "
+            "stands the lower bound that the expert proves: no tour is shorter.",
         )
     for name, record, place, gap in _chosen_tours(tours):
         pictures[f"tours-{name}"] = Picture(
@@ -121,22 +125,31 @@ def _draw(results: Results, checkpoint: CheckpointFacts) -> dict[str, Picture]:
 
 
 def _chosen_tours(records: Sequence[EvaluationRecord]) -> list[tuple[str, EvaluationRecord, int, float]]:
-    """Choose the model's best, median and worst tour over China among the episodes that are there to be drawn."""
-    drawable = []
-    for record in records:
-        for place, (episode, expert) in enumerate(zip(record.episodes, record.expert_episodes, strict=False)):
-            if "-city-" in record.task:
-                gap = (expert.total_return - episode.total_return) / abs(expert.total_return)
-                drawable.append((gap, record.task, place, record))
-    drawable.sort(key=lambda entry: entry[:3])
-    middle = (len(drawable) - 1) // 2
-    places = {"best": 0, "median": middle, "worst": len(drawable) - 1} if drawable else {}
-    chosen = {name: drawable[place] for name, place in places.items()}
-    return [(name, record, place, gap) for name, (gap, _, place, record) in chosen.items()]
+    """Choose the model's best, median and worst tour among the episodes that are there; over China if there are such.
+
+    Raises:
+        ValueError: If a record's expert episodes are not of the seeds of the model's.
+    """
+    drawable = [
+        ((expert.total_return - episode.total_return) / abs(expert.total_return), record, place)
+        for record in records
+        for place, (episode, expert) in enumerate(zip(record.episodes, record.expert_episodes, strict=True))
+    ]
+    over_china = [one for one in drawable if one[1].expert_episodes[one[2]].provenance["summary"]["unit"] == "km"]
+    ordered = sorted(over_china or drawable, key=lambda one: one[0])
+    names = {len(ordered) - 1: "worst", (len(ordered) - 1) // 2: "median", 0: "best"} if ordered else {}
+    return [(names[rank], record, place, gap) for rank, (gap, record, place) in enumerate(ordered) if rank in names]
+
+
+def _shown_gaps(records: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
+    """Choose the tasks whose gaps are drawn, those with maps first; the table has them all."""
+    return sorted(records, key=lambda record: len(record.expert_episodes) == 0)[:_TASKS_WITH_GAPS]
 
 
 def _bound_over_expert(record: EvaluationRecord) -> float | None:
-    return 0.996 if record.family == "tsp" else None
+    """Return the lower bounds of the expert's tours over their lengths, as sums over the episodes that are there."""
+    claims = [episode.provenance for episode in record.expert_episodes if "lower_bound" in episode.provenance]
+    return sum(one["lower_bound"] for one in claims) / sum(one["length"] for one in claims) if claims else None
 
 
 def _write_table(results: Results, bounds: Mapping[str, float]) -> str:
