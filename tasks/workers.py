@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -65,7 +66,7 @@ class Workers(Generic[Job, Result]):
         while yielded < len(jobs):
             while idle and begun < len(jobs) and begun - yielded < _AHEAD * self._num_processes:
                 worker = idle.pop()
-                worker.connection.send(jobs[begun])
+                worker.send(jobs[begun])
                 busy[worker.connection] = (worker, begun)
                 begun += 1
             for connection in wait(list(busy)):
@@ -98,7 +99,11 @@ class _Worker:
                 pass_fds=[theirs.fileno()],
                 env=environment,
             )
-        self.connection.send((function, timeout_s))
+        self.send((function, timeout_s))
+
+    def send(self, message: Any) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # then ``receive`` says why it ended
+            self.connection.send(message)
 
     def receive(self) -> Any:
         try:
@@ -134,5 +139,5 @@ def work(handle: int) -> None:
                 result = Failure(traceback.format_exc())
             signal.setitimer(signal.ITIMER_REAL, 0)
             connection.send(result)
-    except (EOFError, BrokenPipeError):
+    except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent has gone or needs no more

@@ -56,12 +56,12 @@ def push_with_velocity(state: NDArray[np.float64]) -> int:
 
 
 def push_gently_with_velocity(state: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Push in proportion to the velocity, up to 0.7 of the engine: fuel counts, and so does being easy to imitate.
+    """Push the car the way that it moves, with 0.6 of the engine: less fuel, and still out of the valley in time.
 
     Args:
         state: Position and velocity a step.
     """
-    return np.clip([0.02 + 20.0 * state[1]], -0.7, 0.7)
+    return np.where(state[1:] >= 0.0, 0.6, -0.6)
 
 
 def swing_against_first_link(state: NDArray[np.float64]) -> int:
@@ -74,7 +74,9 @@ def swing_against_first_link(state: NDArray[np.float64]) -> int:
 
 
 def swing_up_and_hold(state: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pump energy up to that of the upright pendulum, then hold it there by linear feedback.
+    """Pump energy up to that of the upright pendulum, and the nearer it is, hold it there by linear feedback.
+
+    Rounding to quarters costs nothing, and a learner tells nine torques apart sooner than a thousand.
 
     Args:
         state: Cosine and sine of the angle from upright, angular velocity in rad/s.
@@ -84,9 +86,11 @@ def swing_up_and_hold(state: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     cosine, sine, angular_velocity = state
     energy = angular_velocity**2 / 6.0 + 5.0 * (cosine - 1.0)  # J; a rod of 1 kg and 1 m; 0 is upright and at rest
-    holding = cosine > 0.95 or (cosine > 0.7 and abs(energy) < 1.0)
-    torque = -(10.0 * sine + 2.0 * angular_velocity) if holding else -energy * angular_velocity
-    return np.clip([torque / 2.0], -1.0, 1.0)  # 2 N m is the motor's limit
+    pump = -0.5 * energy * angular_velocity
+    hold = -8.0 * sine - 2.0 * angular_velocity
+    nearness = np.clip((cosine - 0.5) / 0.4, 0.0, 1.0)  # from 60 degrees off to 26
+    torque = nearness * hold + (1.0 - nearness) * pump
+    return np.round(np.clip([torque / 2.0], -1.0, 1.0) * 4.0) / 4.0  # 2 N m is the motor's limit
 
 
 def land(state: NDArray[np.float64]) -> int:
@@ -101,14 +105,17 @@ def land(state: NDArray[np.float64]) -> int:
     return 3 if turn < -0.05 else 1 if turn > 0.05 else 0
 
 
-def land_smoothly(state: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Throttle the main and the side engines by what the lander needs.
+def land_with_throttle(state: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fire the main engine at half or full power and a side engine at three quarters, each only where needed.
+
+    Full throttle control lands no better, and a learner tells nine actions apart sooner than a million.
 
     Args:
         state: As for ``land``.
     """
     lift, turn = _lift_and_turn(state)
-    return np.clip([20.0 * lift - 1.0, -8.0 * turn], -1.0, 1.0)
+    main = -1.0 if lift < 0.05 else 0.1 if lift < 0.075 else 1.0
+    return np.array([main, 0.0 if abs(turn) < 0.05 else -0.75 * np.sign(turn)])
 
 
 def _lift_and_turn(state: NDArray[np.float64]) -> tuple[float, float]:
@@ -131,6 +138,6 @@ RULES: Mapping[str, Rule] = {
     "Acrobot": swing_against_first_link,
     "Pendulum": swing_up_and_hold,
     "LunarLander": land,
-    "LunarLanderContinuous": land_smoothly,
+    "LunarLanderContinuous": land_with_throttle,
 }
 """The rules by the name of their task."""

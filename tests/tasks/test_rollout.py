@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -36,10 +37,12 @@ class Countdown(gymnasium.Env):
 
 
 class ParityExpert:
-    """Does it right, except that it hangs on one seed and raises on another."""
+    """Does it right, except that it hangs on some seeds, raises on others and takes its process with it on others."""
 
-    def __init__(self, hangs_on: Sequence[int] = (), raises_on: Sequence[int] = ()) -> None:
-        self.hangs_on, self.raises_on = hangs_on, raises_on
+    def __init__(
+        self, hangs_on: Sequence[int] = (), raises_on: Sequence[int] = (), dies_on: Sequence[int] = ()
+    ) -> None:
+        self.hangs_on, self.raises_on, self.dies_on = hangs_on, raises_on, dies_on
 
     def reset(self, environment: gymnasium.Env) -> None:
         seed = environment.unwrapped.seed  # pyright: ignore[reportAttributeAccessIssue]
@@ -47,6 +50,8 @@ class ParityExpert:
             time.sleep(0.01)
         if seed in self.raises_on:
             raise RuntimeError("lost the thread")
+        if seed in self.dies_on:
+            os._exit(3)
 
     def act(self, observation: Mapping[str, Any]) -> int:
         return int(observation["left"][0]) % 2
@@ -118,16 +123,16 @@ def test_expert_episodes_are_equal_for_one_process_and_two() -> None:
     assert one[3].provenance["expert"] == "parity"
 
 
-def test_a_hanging_and_a_raising_expert_are_cut_and_their_seeds_replaced() -> None:
-    task = replace(COUNTDOWN, make_expert=partial(ParityExpert, hangs_on=(1,), raises_on=(4,)))
+def test_an_expert_that_hangs_raises_or_crashes_is_cut_and_its_seeds_replaced() -> None:
+    task = replace(COUNTDOWN, make_expert=partial(ParityExpert, hangs_on=(1,), raises_on=(4,), dies_on=(12,)))
 
-    episodes = list(record_expert(task, range(6), num_processes=2, timeout_s=0.5))
+    episodes = list(record_expert(task, range(15), num_processes=2, timeout_s=0.5))
 
-    assert [episode.seed for episode in episodes] == [0, 2, 3, 5, 6, 7]
-    assert episodes[4].provenance["replaces_seed"] == 1
-    assert "took longer than 0.5 s" in episodes[4].provenance["failure"]
-    assert episodes[5].provenance["replaces_seed"] == 4
-    assert "lost the thread" in episodes[5].provenance["failure"]
+    assert [episode.seed for episode in episodes] == [0, 2, 3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17]
+    replaced = {episode.provenance["replaces_seed"]: episode.provenance["failure"] for episode in episodes[-3:]}
+    assert "took longer than 0.5 s" in replaced[1]
+    assert "lost the thread" in replaced[4]
+    assert "exit code 3" in replaced[12]
 
 
 def test_an_expert_that_fails_often_is_an_error_with_the_last_reason() -> None:
