@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.tsp_views import View
-from tasks.registry import get_task
 from tasks.task import EVALUATION_SEED
+from tasks.tsp.instances import problem_of
 from tasks.tsp.problem import VARIANTS, Instance, Problem
 from tasks.tsp.solver import solve_tour
 from tasks.tsp.tour import Tour, nearest_neighbour_tour, tour_length, turn_tour
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each row")
     parser.add_argument("--views", default="", help="only views whose name contains this")
     chosen = parser.parse_args()
-    problem = get_task(chosen.task).make_environment().unwrapped.problem  # pyright: ignore[reportAttributeAccessIssue]
+    problem = problem_of(chosen.task)
     training = solve_instances(problem, 0, VARIANTS, chosen.instances)
     held_out = solve_instances(problem, EVALUATION_SEED, 1, chosen.held_out)
     nearest = [

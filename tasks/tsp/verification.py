@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.episode import Episode
-from tasks.registry import get_task
-from tasks.tsp.environment import TourEnvironment
+from tasks.tsp.instances import problem_of
 from tasks.tsp.problem import Instance
 
 ROUNDING = 1e-6
@@ -60,11 +59,11 @@ def verify_episode(episode: Episode, task_id: str) -> list[str]:
 
     Returns:
         What is wrong, one sentence each, beginning with the task and the seed; empty when all holds.
+
+    Raises:
+        ValueError: If the family has no such task.
     """
-    environment = get_task(task_id).make_environment().unwrapped
-    if not isinstance(environment, TourEnvironment):
-        raise ValueError(f"task {task_id!r} is none of the travelling salesperson's; expected one of the family tsp")
-    problem = environment.problem
+    problem = problem_of(task_id)
     instance, variant = problem.draw_instance(episode.seed), problem.draw_variant(episode.seed)
     provenance = episode.provenance
     summary: Mapping[str, Any] = provenance.get("summary", {})
