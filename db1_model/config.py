@@ -34,6 +34,8 @@ class ModelConfig:
         patch_channels: Channels inside the patch embedding.
         position_vocab: Intervals of a patch's row and column position.
         local_positions: Entries of the table of positions within a step.
+        bin_embeddings: How the embeddings of the bins begin: ``smooth`` in the bin's value, so that a model learns
+            continuous actions in fewer steps, or ``random`` as in DB1.
 
     Source:
         Wen et al., "On realization of intelligent decision-making in the real world: a foundation decision model
@@ -62,6 +64,7 @@ class ModelConfig:
     patch_channels: int = 64
     position_vocab: int = 128
     local_positions: int = 513
+    bin_embeddings: Literal["smooth", "random"] = "smooth"
 
     def __post_init__(self) -> None:
         if self.width % self.num_heads:
@@ -169,6 +172,7 @@ PRESETS: dict[str, ModelConfig] = {
         context_length=1024,
         memory_length=1024,
         text_vocab_size=32000,
+        bin_embeddings="random",
     ),
 }
 

@@ -169,8 +169,7 @@ class DB1(nn.Module):
                 nn.init.zeros_(module.bias)
         nn.init.normal_(self.content_bias, std=0.02)
         nn.init.normal_(self.position_bias, std=0.02)
-        if self.embedding.numbers is not None:
-            self.embedding.numbers.initialise()
+        self.embedding.initialise()
         if self.config.norm == "deep":
             for block in self._blocks():
                 block.shrink((8 * self.config.num_layers) ** -0.25)
