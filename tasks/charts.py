@@ -158,9 +158,11 @@ def draw_scores(
                 )
             mean, lowest, highest = intervals[family]
             axes.plot(100 * np.clip([lowest, highest], low, high), [row - 0.16] * 2, color=INK, linewidth=1.6)
-            axes.plot([100 * float(np.clip(mean, low, high))], [row - 0.16], "D", color=INK, markersize=5.5)
+            axes.plot(
+                [100 * float(np.clip(mean, low, high))], [row - 0.16], "D", color=INK, markersize=5.5, clip_on=False
+            )
             axes.annotate(
-                f"{100 * mean:.0f} %  [{100 * lowest:.0f}, {100 * highest:.0f}]",
+                f"{100 * mean:.0f} %  [{100 * lowest:.0f}, {100 * highest:.0f}]".replace("-", "\N{MINUS SIGN}"),
                 (1.01, row - 0.16),
                 xycoords=axes.get_yaxis_transform(),
                 va="center",

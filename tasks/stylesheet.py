@@ -44,6 +44,7 @@ tbody tr:hover{background:var(--wash)}
 .track::after{content:"";position:absolute;left:50%;top:-.15rem;width:1.5px;height:.9rem;background:var(--ink)}
 figure{margin:1.6rem 0 0}
 img{display:block;width:100%;max-width:52rem;height:auto}
+.wide img{max-width:none}
 figcaption{max-width:50rem;margin-top:.5rem;color:var(--muted);font-size:.92rem}
 code{font:.9em ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .lineage{display:grid;grid-template-columns:1fr;gap:.25rem;margin-bottom:1.4rem;font-size:.92rem}

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+
+from tasks.charts import family_colours
+from tasks.records import CheckpointFacts, EvaluationRecord, Results, TaskLineage, gap_to_expert, standard_error
+from tasks.scores import Verdict
+
+
+def family_table(results: Results) -> str:
+    """Return the scores of each family in a few numbers."""
+    colours = family_colours(results.families)
+    rows = []
+    for family in results.families:
+        summary = results.by_family.get(family)
+        undefined = sum(
+            verdict.normalised is None
+            for record, verdict in zip(results.records, results.verdicts, strict=True)
+            if record.family == family
+        )
+        if summary is None:
+            rows.append([_name(family, colours[family]), *[_words("undefined")] * 4, _number(undefined, "d")])
+            continue
+        low, high = summary.interval
+        rows.append(
+            [
+                _name(family, colours[family]),
+                _number(summary.num_tasks, "d"),
+                _words(f"{summary.reached[0.5]} ({100 * summary.reached[0.5] / summary.num_tasks:.1f} %)"),
+                _number(100 * summary.mean, ".1f"),
+                _words(f"{100 * summary.interquartile_mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"),
+                _number(undefined, "d"),
+            ]
+        )
+    heads = ["family", "tasks", "at ≥ 50 %", "mean, %", "interquartile mean, % [95 % interval]", "undefined"]
+    return _table(heads, rows)
+
+
+def task_table(results: Results) -> str:
+    """Return one row a task: random, expert, model, score."""
+    colours = family_colours(results.families)
+    rows = [
+        [
+            _name(record.task, colours[record.family]),
+            _mean(record.reference_scores.get("random", {}).get("mean")),
+            _mean(verdict.expert),
+            _mean(verdict.score, standard_error(record.returns)),
+            _score(verdict, colours[record.family]),
+            _number(verdict.num_episodes, "d"),
+        ]
+        for record, verdict in zip(results.records, results.verdicts, strict=True)
+    ]
+    heads = ["task", "random", "expert", "model", "score, %", "episodes"]
+    note = (
+        '<p class="note">Mean returns, the model\'s with its standard error. The expert-normalised score is '
+        "(model &minus; floor) / (expert &minus; floor): 0 is the floor, 100 the expert; the bar ends at 100 and its "
+        f"mark stands at 50. {escape(_floors(results))} Where the expert is no better than the floor, the score is "
+        "undefined. Click a heading to sort.</p>"
+    )
+    return note + _table(heads, rows)
+
+
+def _floors(results: Results) -> str:
+    """Return a sentence that says which floor each family has."""
+    floors: dict[str, dict[str, None]] = {}
+    for record in results.records:
+        floors.setdefault(_label(record.floor), {})[record.family] = None
+    parts = [f"{name} in {', '.join(families)}" for name, families in floors.items()]
+    return f"The floor is {'; '.join(parts)}."
+
+
+def tour_table(results: Results, bounds: Mapping[str, float]) -> str:
+    """Return the gaps of the travelling salesperson's tasks to the expert and to the lower bound.
+
+    Args:
+        results: The judged records.
+        bounds: Mean lower bound of the tour length over the expert's, by task; only where it is known.
+    """
+    pairs = [
+        (record, verdict)
+        for record, verdict in zip(results.records, results.verdicts, strict=True)
+        if record.family == "tsp"
+    ]
+    baselines = list(dict.fromkeys(name for record, _ in pairs for name in record.reference_scores if name != "expert"))
+    rows = [
+        [
+            _words(record.task),
+            *[_percent(gap_to_expert(record, name)) for name in baselines],
+            f'<td class="number strong" data-value="{verdict.gap}">{_percentage(verdict.gap)}</td>',
+            _percent(None if record.task not in bounds else 1 / bounds[record.task] - 1),
+            _percent(_gap_to_bound(record, verdict, bounds)),
+            _number(verdict.num_episodes, "d"),
+        ]
+        for record, verdict in pairs
+    ]
+    labels = [_label(name) for name in baselines]
+    heads = ["task", *labels, "model", "expert to bound", "model to bound", "episodes"]
+    note = (
+        '<p class="note">How much longer the closed tours are than the expert\'s on the same instances, in per cent '
+        "of the expert's length; the last two gaps are to the lower bound that the expert proves. The instances were "
+        "not trained on.</p>"
+    )
+    return note + _table(heads, rows)
+
+
+def _gap_to_bound(record: EvaluationRecord, verdict: Verdict, bounds: Mapping[str, float]) -> float | None:
+    if record.task not in bounds or verdict.gap is None:
+        return None
+    return (1 + verdict.gap) / bounds[record.task] - 1
+
+
+def lineage_table(checkpoint: CheckpointFacts, lineage: Sequence[TaskLineage]) -> str:
+    """Return what there is to say about the checkpoint, and the digests of each task's training data."""
+    facts = {"checkpoint": checkpoint.digest, **checkpoint.facts}
+    listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
+    rows = [
+        [
+            _words(row.task),
+            _digest(row.trajectories),
+            _number(row.num_episodes, ",d"),
+            _digest(row.tokens),
+            _number(row.num_tokens, ",d"),
+            _digest(row.shards),
+            _number(row.num_shards, ",d"),
+        ]
+        for row in lineage
+    ]
+    heads = ["task", "trajectories", "episodes", "tokens", "number of tokens", "shards", "files"]
+    return f'<dl class="lineage">{listed}</dl>' + (_table(heads, rows) if rows else "")
+
+
+def escape(value: str) -> str:
+    """Return text that a browser shows and does not read as markup."""
+    return html.escape(value)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
+    numeric = [all(cell.startswith('<td class="number') for cell in column) for column in zip(*rows, strict=True)]
+    head = "".join(
+        f"<th{' class=number' if right else ''}><button>{escape(name)}</button></th>"
+        for name, right in zip(heads, numeric, strict=True)
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _score(verdict: Verdict, colour: str) -> str:
+    if verdict.normalised is None:
+        return '<td class="score" data-value="-Infinity"><span class="undefined">undefined</span></td>'
+    percent = 100 * verdict.normalised
+    filled = min(100.0, max(0.0, percent))
+    bar = f'<span class="track"><span style="width:{filled:.1f}%;background:{colour}"></span></span>'
+    return f'<td class="score" data-value="{percent}">{bar}<span>{_signed(percent, ".1f")}</span></td>'
+
+
+def _name(name: str, colour: str) -> str:
+    return f'<td><span class="dot" style="background:{colour}"></span>{escape(name)}</td>'
+
+
+def _words(text: str) -> str:
+    return f"<td>{escape(text)}</td>"
+
+
+def _digest(digest: str) -> str:
+    return f'<td><code title="{escape(digest)}">{escape(digest[:12])}</code></td>'
+
+
+def _mean(value: float | None, error: float | None = None) -> str:
+    if value is None:
+        return _number(None, "")
+    form, error_form = (",.0f", ",.0f") if abs(value) >= 1000 else (".4g", ".2g")
+    spread = "" if error is None else f" <small>&plusmn; {error:{error_form}}</small>"
+    return f'<td class="number" data-value="{value}">{_signed(value, form)}{spread}</td>'
+
+
+def _number(value: float | None, form: str) -> str:
+    if value is None:
+        return '<td class="number" data-value="-Infinity">&ndash;</td>'
+    return f'<td class="number" data-value="{value}">{_signed(value, form)}</td>'
+
+
+def _percent(share: float | None) -> str:
+    return _number(None if share is None else 100 * share, ".2f")
+
+
+def _percentage(share: float | None) -> str:
+    return "\N{EN DASH}" if share is None else _signed(100 * share, ".2f")
+
+
+def _signed(value: float, form: str) -> str:
+    return format(value, form).replace("-", "\N{MINUS SIGN}")
+
+
+def _label(name: str) -> str:
+    return {"or_tools": "OR-Tools"}.get(name, name.replace("_", " "))
