@@ -95,8 +95,9 @@ def make_stages(
 
 def close_orphans(instance: dg.DagsterInstance) -> int:
     """Mark the runs whose process was killed as failed, and free what they held; return their number."""
-    unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    orphans = [run for run in instance.get_runs(unfinished) if _is_dead(run.tags.get(_PROCESS_TAG, ""))]
+    begun = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    unfinished = instance.get_runs(dg.RunsFilter(statuses=begun))
+    orphans = [run for run in unfinished if _is_dead(run.tags.get(_PROCESS_TAG, ""))]
     for run in orphans:
         instance.report_run_failed(run, "its process was killed; started again, it goes on with what was finished")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

@@ -30,7 +30,7 @@ def test_definitions_load_without_torch_and_simulators_within_three_cpu_seconds(
     assert float(out[0]) < 3.0
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", sorted(SPECS))
 def test_an_asset_says_what_it_is_and_whose(name: str) -> None:
     spec = SPECS[name]
 
