@@ -92,43 +92,56 @@ class _CausalAttention(torch.autograd.Function):
         )
         qu, k, v = qu.view(rows, length, d), k.reshape(rows, length, d), v.reshape(rows, length, d)
         keep = rows * length**2 * 2 <= KEPT_PROBABILITY_BYTES
-        attended = q.new_empty(rows, length, d)
-        kept = []
+        attended, kept = [], []
         with torch.autocast(q.device.type, enabled=False):
             for first, last in _blocks(length):
                 p = _probabilities(qu, qv, k, r, first, last)
-                attended[:, first:last] = torch.bmm(p.to(v.dtype), v[:, :last])
+                attended.append(torch.bmm(p.to(v.dtype), v[:, :last]))
                 if keep:
                     kept.append(p)
         ctx.save_for_backward(qu, qv, k, v, r, *kept)
-        return attended.view(heads, batch, length, d).permute(1, 2, 0, 3).reshape(batch, length, heads * d)
+        return _join(attended, 1).view(heads, batch, length, d).permute(1, 2, 0, 3).reshape(batch, length, heads * d)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         qu, qv, k, v, r, *kept = ctx.saved_tensors
         heads, batch, length, d = qv.shape
         d_attended = gradients[0].view(batch, length, heads, d).permute(2, 0, 1, 3).reshape(k.shape)
-        d_qu, d_qv = torch.empty_like(qu), torch.empty_like(qv)
-        d_k, d_v, d_r = (torch.zeros_like(x) for x in (k, v, r))
-        for block, (first, last) in enumerate(_blocks(length)):
-            p = kept[block] if kept else _probabilities(qu, qv, k, r, first, last)
+        parts_qu, parts_qv, sums = [], [], []
+        # the last block reaches all keys, so that its gradients can hold the sums over the blocks
+        for first, last in reversed(_blocks(length)):
+            p = kept.pop() if kept else _probabilities(qu, qv, k, r, first, last)
             d_out = d_attended[:, first:last]
-            d_v[:, :last] += torch.bmm(p.to(v.dtype).transpose(1, 2), d_out)
             d_p = torch.bmm(d_out, v[:, :last].transpose(1, 2))
             d_scores = torch.ops.aten._softmax_backward_data(d_p.float(), p, -1, torch.float32).to(v.dtype)
             d_by_distance = unshift_keys(d_scores).view(heads, -1, last + 1)
-            d_qu[:, first:last] = torch.bmm(d_scores, k[:, :last])
-            d_k[:, :last] += torch.bmm(d_scores.transpose(1, 2), qu[:, first:last])
-            d_qv[:, :, first:last] = torch.bmm(d_by_distance, r[:, length - last :]).view(heads, batch, -1, d)
-            queries = qv[:, :, first:last].reshape(heads, -1, d)
-            d_r[:, length - last :] += torch.bmm(d_by_distance.transpose(1, 2), queries)
-        d_qu = d_qu.view(qv.shape).mul_(d**-0.5)
-        d_qv = d_qv.mul_(d**-0.5)
-        biases = d_qu.sum((1, 2)), d_qv.sum((1, 2))
+            parts_qu.append(torch.bmm(d_scores, k[:, :last]))
+            parts_qv.append(torch.bmm(d_by_distance, r[:, length - last :]).view(heads, batch, -1, d))
+            parts = (
+                torch.bmm(d_scores.transpose(1, 2), qu[:, first:last]),
+                torch.bmm(p.to(v.dtype).transpose(1, 2), d_out),
+                torch.bmm(d_by_distance.transpose(1, 2), qv[:, :, first:last].reshape(heads, -1, d)),
+            )
+            if not sums:
+                sums = list(parts)
+                continue
+            for total, part in zip(
+                (sums[0][:, :last], sums[1][:, :last], sums[2][:, length - last :]), parts, strict=True
+            ):
+                total += part
+        d_k, d_v, d_r = sums
+        d_qu, d_qv = _join(parts_qu[::-1], 1).view(qv.shape), _join(parts_qv[::-1], 2)
+        biases = d_qu.sum((1, 2)) * d**-0.5, d_qv.sum((1, 2)) * d**-0.5
         joined = k.new_empty(batch, length, 3, heads, d)
-        for index, part in enumerate((d_qu.add_(d_qv), d_k, d_v)):
-            joined[:, :, index] = part.view(qv.shape).permute(1, 2, 0, 3)
+        joined_q, joined_k, joined_v = joined.permute(2, 3, 0, 1, 4)
+        torch.mul(d_qu.add_(d_qv), d**-0.5, out=joined_q)
+        joined_k.copy_(d_k.view(qv.shape))
+        joined_v.copy_(d_v.view(qv.shape))
         return joined, d_r, *biases
+
+
+def _join(parts: list[Tensor], dim: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
 
 def _blocks(length: int) -> list[tuple[int, int]]:
