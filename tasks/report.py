@@ -107,8 +107,9 @@ def _draw(results: Results, checkpoint: CheckpointFacts) -> dict[str, Picture]:
     if tours:
         pictures["gaps"] = Picture(
             to_png(draw_gaps(_shown_gaps(tours))),
-            "How much longer the closed tours are than the expert's: a dot an episode, a bar their mean. Below zero "
-            "stands the lower bound that the expert proves: no tour is shorter.",
+            "How much longer the closed tours are than the expert's: a dot an episode, a bar the mean of the dots (the "
+            "table compares mean lengths, so it may differ a little). Below zero stands the lower bound that the "
+            "expert proves: no tour is shorter.",
         )
     for name, record, place, gap in _chosen_tours(tours):
         pictures[f"tours-{name}"] = Picture(
