@@ -82,6 +82,8 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder) -> 
         print(f"going on from step {first_step}", flush=True)
     world_size = training.devices * training.num_nodes
     module = TrainingModule(config, training)
+    if all(index[task].layout["image"] is None for task in index):
+        module.model.embedding.patches.requires_grad_(False)
     trainer = lightning.Trainer(
         accelerator=training.accelerator,
         devices=training.devices,

@@ -4,8 +4,34 @@ from collections.abc import Mapping
 
 from assets.resources import Experiment
 
+_DEMO_WEIGHTS = {
+    "tsp/tsp100-city-0": 0.11,
+    "tsp/tsp100-city-1": 0.11,
+    "tsp/tsp100-city-2": 0.11,
+    "babyai/GoToLocal": 0.12,
+    "babyai/PickupLoc": 0.16,
+    "babyai/GoToRedBall": 0.05,
+    "babyai/GoToRedBlueBall": 0.05,
+    "control/LunarLander": 0.06,
+    "control/Pendulum": 0.04,
+    "control/LunarLanderContinuous": 0.04,
+}
+"""Shares of the training sequences; the demo's other tasks are learned soon and share the rest equally."""
+
+_DEMO_TRAINING = {
+    "preset": "db1-nano",
+    "steps": 4000,
+    "batch_windows": 32,
+    "learning_rate": 2e-3,
+    "final_learning_rate": 5e-5,
+    "warmup_steps": 100,
+    "checkpoint_every": 250,
+    "devices": 2,
+    "weights": _DEMO_WEIGHTS,
+}
+
 EXPERIMENTS: Mapping[str, Experiment] = {
-    "demo": Experiment(name="demo", tasks="demo"),
+    "demo": Experiment(name="demo", tasks="demo", training=_DEMO_TRAINING),
     "full": Experiment(name="full", tasks="full", training={"preset": "db1-1.2b"}),
 }
 """What the jobs make: ``demo`` takes minutes on two cores, ``full`` is DB1's size on all tasks."""

@@ -34,6 +34,7 @@ _DEMO = (
     "babyai/PickupLoc",
     "tsp/tsp100-city-0",
     "tsp/tsp100-city-1",
+    "tsp/tsp100-city-2",
 )
 
 

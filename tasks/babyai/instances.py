@@ -117,7 +117,7 @@ def list_tasks() -> list[Task]:
             make_environment=partial(_make_environment, f"BabyAI-{name}-v{_VERSIONS.get(name, 0)}"),
             make_expert=_make_expert,
             expert_route="bot",
-            num_episodes=500,
+            num_episodes=2000,
             description=f"Do what a sentence says in a grid of rooms: BabyAI's level {name}.",
             licence="Apache-2.0",
             code_version="1",

@@ -11,8 +11,12 @@ from tasks.tsp.cities import china, coordinates
 from tasks.tsp.distances import UNIT_SQUARE_SCALE, euclidean, great_circle_m
 from tasks.tsp.projection import project
 
-VARIANTS = 16
-"""Training episodes that share one instance, and so one solved tour."""
+VARIANTS = 4
+"""Training episodes that share one instance, and so one solved tour.
+
+Few, since other starts and directions show a model little that is new: with 300 instances 16 times each it learned
+their tours by heart (0.14 nats on them, 0.65 on others) and walked 20 % above the expert.
+"""
 
 TRAINING, EVALUATION = 0, 1
 
