@@ -11,6 +11,9 @@ from db1_model.images import PatchEmbedding, Patches
 from db1_model.loss import pad_rows
 from db1_model.positions import NUMBERS, PATCH
 
+SHORT_RUN = 16
+"""Runs with at most this many numbers are embedded apart from longer ones, in smaller products."""
+
 
 class Embedding(nn.Module):
     """Embeds tokens, image patches, runs of numbers and the local position of each.
@@ -107,6 +110,19 @@ class NumberEmbedding(nn.Module):
             numbers: Token ids, int64 of shape (runs, numbers) with at most ``numbers_per_position`` numbers; -1 is no
                 number.
         """
+        if numbers.device.type != "cpu" or numbers.shape[1] <= SHORT_RUN:
+            return self._embed(numbers)
+        # most runs are short, and the products of the others are four times as long
+        short = (numbers[:, SHORT_RUN:] < 0).all(1)
+        order = torch.cat([short.nonzero(), (~short).nonzero()]).squeeze(1)
+        count = int(short.sum())
+        sorted_runs = numbers[order]
+        x = torch.cat([self._embed(sorted_runs[:count, :SHORT_RUN]), self._embed(sorted_runs[count:])])
+        return x[order.argsort()]
+
+    def _embed(self, numbers: Tensor) -> Tensor:
+        if not len(numbers):
+            return self.table.new_empty(0, self.config.width)
         joined = F.embedding(pad_rows(numbers, -1) + 1, self.table, padding_idx=0).flatten(1)
         hidden = F.linear(joined, self.hidden.weight[:, : joined.shape[1]], self.hidden.bias)
         return self.output(F.gelu(hidden))[: len(numbers)]

@@ -126,3 +126,16 @@ def test_neighbouring_bins_begin_alike_and_padding_counts_for_nothing() -> None:
 
 def _hidden(model: DB1, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return model(batch["tokens"], batch["positions"], numbers=batch["numbers"], patches=patches_of(batch))
+
+
+@torch.no_grad()
+def test_short_and_long_runs_of_numbers_do_not_disturb_each_other() -> None:
+    numbers = DB1(replace(TINY, numbers_per_position=20)).embedding.numbers
+    assert numbers is not None
+    runs = torch.randint(0, TINY.vocab_size, (6, 20))
+    runs[::2, 3:] = -1
+
+    together = numbers(runs)
+
+    for run, embedded in zip(runs, together, strict=True):
+        torch.testing.assert_close(numbers(run[None, run >= 0])[0], embedded)
