@@ -96,7 +96,7 @@ class DB1(nn.Module):
             patches: As in ``forward``.
 
         Returns:
-            Shape (episodes, length, width).
+            Shape (episodes, length, width); an inference tensor, of no use where gradients are recorded.
         """
         x = self.embedding(tokens, positions, numbers, patches)
         pieces = []
