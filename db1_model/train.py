@@ -82,13 +82,14 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder) -> 
         print(f"going on from step {first_step}", flush=True)
     world_size = training.devices * training.num_nodes
     module = TrainingModule(config, training)
-    if all(index[task].layout["image"] is None for task in index):
-        module.model.embedding.patches.requires_grad_(False)
+    has_images = any(index[task].layout["image"] for task in index)
+    module.model.embedding.patches.requires_grad_(has_images)
+    strategy = "ddp_find_unused_parameters_true" if has_images else "ddp"  # a batch may lack images
     trainer = lightning.Trainer(
         accelerator=training.accelerator,
         devices=training.devices,
         num_nodes=training.num_nodes,
-        strategy="ddp_find_unused_parameters_true" if world_size > 1 else "auto",
+        strategy=strategy if world_size > 1 else "auto",
         precision=training.precision,
         max_steps=training.steps,
         gradient_clip_val=training.clip_norm,
