@@ -82,7 +82,8 @@ def tour_table(results: Results, bounds: Mapping[str, float]) -> str:
         for record, verdict in zip(results.records, results.verdicts, strict=True)
         if record.family == "tsp"
     ]
-    baselines = list(dict.fromkeys(name for record, _ in pairs for name in record.reference_scores if name != "expert"))
+    names = {name for record, _ in pairs for name in record.reference_scores} - {"random", "expert"}
+    baselines = ["random", *sorted(names)]
     rows = [
         [
             _words(record.task),
