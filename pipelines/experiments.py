@@ -5,15 +5,14 @@ from collections.abc import Mapping
 from assets.resources import Experiment
 
 _DEMO_WEIGHTS = {
-    "tsp/tsp100-city-0": 0.11,
-    "tsp/tsp100-city-1": 0.11,
-    "tsp/tsp100-city-2": 0.11,
-    "babyai/GoToLocal": 0.12,
-    "babyai/PickupLoc": 0.16,
+    "tsp/tsp100-city-0": 0.12,
+    "tsp/tsp100-city-1": 0.12,
+    "tsp/tsp100-city-2": 0.12,
+    "babyai/GoToLocal": 0.18,
     "babyai/GoToRedBall": 0.05,
     "babyai/GoToRedBlueBall": 0.05,
+    "control/Pendulum": 0.07,
     "control/LunarLander": 0.06,
-    "control/Pendulum": 0.04,
     "control/LunarLanderContinuous": 0.04,
 }
 """Shares of the training sequences; the demo's other tasks are learned soon and share the rest equally."""

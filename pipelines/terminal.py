@@ -92,7 +92,7 @@ def draw_scores_table(evaluations: Sequence[Manifest]) -> Table:
     Args:
         evaluations: Manifests of stored evaluations.
     """
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True)
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("task", "random", "expert", "model", "score", "gap", "episodes"):
         table.add_column(name, justify="left" if name == "task" else "right", no_wrap=True)
     for manifest in evaluations:
@@ -101,9 +101,13 @@ def draw_scores_table(evaluations: Sequence[Manifest]) -> Table:
         colour = "green" if verdict.reaches(0.5) else "red"
         score = "undefined" if verdict.normalised is None else f"[{colour}]{100 * verdict.normalised:.0f} %[/]"
         gap = f"{100 * verdict.gap:.1f} %" if manifest.name.startswith("tsp/") and verdict.gap is not None else ""
-        returns = [f"{value:,.4g}" for value in (random, verdict.expert, verdict.score)]
+        returns = [_show(value) for value in (random, verdict.expert, verdict.score)]
         table.add_row(manifest.name, *returns, score, gap, str(verdict.num_episodes))
     return table
+
+
+def _show(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def summarise_scores(evaluations: Sequence[Manifest]) -> str:

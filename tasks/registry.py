@@ -31,7 +31,6 @@ _DEMO = (
     "babyai/GoToRedBlueBall",
     "babyai/GoToLocal",
     "babyai/OpenRedDoor",
-    "babyai/PickupLoc",
     "tsp/tsp100-city-0",
     "tsp/tsp100-city-1",
     "tsp/tsp100-city-2",

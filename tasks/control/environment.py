@@ -32,8 +32,8 @@ PLANTS: Mapping[str, Plant] = {
     "MountainCarContinuous": Plant("MountainCarContinuous-v0", (1.2, 0.07), {}),
     "Acrobot": Plant("Acrobot-v1", (1.0, 1.0, 1.0, 1.0, 12.57, 28.28), {}),
     "Pendulum": Plant("Pendulum-v1", (1.0, 1.0, 8.0), {}),
-    "LunarLander": Plant("LunarLander-v3", (1.0, 2.0, 1.5, 2.0, 1.0, 2.0, 1.0, 1.0), {}),
-    "LunarLanderContinuous": Plant("LunarLander-v3", (1.0, 2.0, 1.5, 2.0, 1.0, 2.0, 1.0, 1.0), {"continuous": True}),
+    "LunarLander": Plant("LunarLander-v3", (1.0, 1.5, 0.8, 1.2, 0.6, 1.0, 1.0, 1.0), {}),
+    "LunarLanderContinuous": Plant("LunarLander-v3", (1.0, 1.5, 0.8, 1.2, 0.6, 1.0, 1.0, 1.0), {"continuous": True}),
 }
 """The plants by the name of their task."""
 

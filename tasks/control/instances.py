@@ -25,7 +25,7 @@ def list_tasks() -> list[Task]:
             make_environment=partial(ControlEnvironment, plant),
             make_expert=partial(ScriptedExpert, name),
             expert_route="script",
-            num_episodes=200,
+            num_episodes=300,
             description=_DESCRIPTIONS[name],
             licence="MIT",
             code_version="1",
