@@ -92,7 +92,7 @@ def draw_scores_table(evaluations: Sequence[Manifest]) -> Table:
     Args:
         evaluations: Manifests of stored evaluations.
     """
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, header_style="bold", padding=0)
     for name in ("task", "random", "expert", "model", "score", "gap", "episodes"):
         table.add_column(name, justify="left" if name == "task" else "right", no_wrap=True)
     for manifest in evaluations:
