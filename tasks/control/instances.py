@@ -28,7 +28,7 @@ def list_tasks() -> list[Task]:
             num_episodes=300,
             description=_DESCRIPTIONS[name],
             licence="MIT",
-            code_version="1",
+            code_version="2",
         )
         for name, plant in PLANTS.items()
     ]
