@@ -8,11 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tasks.charts import draw_scores, draw_threshold_curve, draw_training_curve, to_png
+from tasks.policies import ExpertPolicy, RandomPolicy
 from tasks.records import CheckpointFacts, EvaluationRecord, TaskLineage, gap_to_expert, judge_records
+from tasks.registry import get_task
 from tasks.report import Report, build_report, write_report
+from tasks.rollout import roll_out
 
 DIGEST = "c0ffee" + "0" * 58
 CHECKPOINT = CheckpointFacts(
@@ -107,6 +111,34 @@ def test_gap_of_a_tour_one_tenth_longer_than_the_experts_is_one_tenth() -> None:
     assert gap_to_expert(record, "absent") is None
 
 
+def test_report_maps_the_best_and_the_worst_tour_and_states_the_gap_to_the_bound() -> None:
+    task = get_task("tsp/tsp100-city-0")
+    near = list(roll_out(task, ExpertPolicy(task.baselines["nearest_neighbour"]), [5, 6], num_slots=2))
+    wild = list(roll_out(task, RandomPolicy(), [5, 6], num_slots=2))
+    certified = [replace(one, provenance={**one.provenance, "length": 1250, "lower_bound": 1000}) for one in near]
+    references = {"random": [one.total_return for one in wild], "expert": [one.total_return for one in near]}
+    record = EvaluationRecord(
+        task=task.id,
+        returns=references["random"],
+        seeds=[5, 6],
+        reference_scores={
+            name: {"mean": float(np.mean(returns)), "returns": returns, "seeds": [5, 6]}
+            for name, returns in references.items()
+        },
+        floor="random",
+        checkpoint=DIGEST,
+        episodes=wild,
+        expert_episodes=certified,
+    )
+
+    report = build_report([record], CHECKPOINT, [])
+
+    assert [name for name in report.pictures if name.startswith("tours")] == ["tours-best", "tours-worst"]
+    assert json.loads(report.numbers)["tasks"][0]["bound_over_expert"] == pytest.approx(0.8)
+    assert "expert to bound" in words_of(report.page)
+    assert "25.00" in words_of(report.page)
+
+
 def test_report_without_a_defined_score_says_so() -> None:
     report = build_report([RECORDS[2]], CHECKPOINT, [])
 
@@ -150,7 +182,7 @@ def test_written_files_are_the_report(report: Report, tmp_path: Path) -> None:
 
 def test_threshold_curve_passes_through_the_share_at_half() -> None:
     axes = draw_threshold_curve([0.1, 0.5, 0.7, 1.3]).axes[0]
-    curve = dict(zip(*axes.lines[0].get_data(), strict=True))
+    curve = dict(np.asarray(axes.lines[0].get_xydata()).tolist())
 
     assert curve[50.0] == 75.0
     assert curve[120.0] == 25.0
@@ -159,7 +191,7 @@ def test_threshold_curve_passes_through_the_share_at_half() -> None:
 
 def test_a_task_just_below_half_is_drawn_below_half_and_one_far_off_at_the_edge() -> None:
     axes = draw_scores({"control": [0.4999, 0.5, 9.0]}, {"control": (0.5, 0.4, 0.6)}).axes[0]
-    drawn = {line.get_marker(): list(line.get_xdata()) for line in axes.lines if line.get_marker() in ("o", ">")}
+    drawn = {line.get_marker(): np.asarray(line.get_xdata()).tolist() for line in axes.lines}
 
     assert drawn["o"][0] < 50 < drawn["o"][1]
     assert drawn[">"] == [150.0]
