@@ -13,7 +13,7 @@ MANIFEST_NAME = "manifest.json"
 
 _KINDS = {
     "trajectories": ("trajectories of task", "trajectories"),
-    "tokenizer": ("tokenizer", "tokens"),
+    "tokenizer": ("tokenizer", "tokenizer"),
     "tokens": ("tokens of task", "tokens"),
     "shards": ("shards of task", "shards"),
     "shard-index": ("shard index", "shards"),
@@ -21,6 +21,7 @@ _KINDS = {
     "evaluation": ("evaluation", "evaluation"),
     "report": ("report", "report"),
 }
+_OF_EXPERIMENTS = {"tokenizer", "shard-index", "checkpoint", "report"}  # the others are named by their task
 
 
 class ManifestError(ValueError):
@@ -90,7 +91,7 @@ def describe(kind: str, name: str) -> str:
 
 def making_command(kind: str, name: str) -> str:
     """Return the command that makes a stored thing."""
-    return f"db1 make {_KINDS[kind][1]} {name}"
+    return f"db1 make {_KINDS[kind][1]} {'--experiment ' if kind in _OF_EXPERIMENTS else ''}{name}"
 
 
 def canonical_json(value: Any) -> bytes:

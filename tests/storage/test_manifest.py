@@ -53,7 +53,7 @@ def test_any_changed_byte_of_a_manifest_is_noticed_and_the_command_named(tmp_pat
         if sound[place : place + 1].isspace():
             continue  # Another space, or another line end, is the same JSON.
         path.write_bytes(broken)
-        with pytest.raises(ManifestError, match=r"checkpoint 'demo': (.|\n)*db1 make checkpoint demo"):
+        with pytest.raises(ManifestError, match=r"checkpoint 'demo': (.|\n)*db1 make checkpoint --experiment demo"):
             read_manifest(tmp_path / "a", kind="checkpoint", name="demo")
 
 
