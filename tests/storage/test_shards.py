@@ -193,7 +193,7 @@ def test_an_index_of_shards_that_changed_since_is_refused(store: ShardStore, tok
 
     assert store.find_index("demo", {}) is None
     with pytest.raises(
-        ManifestError, match=rf"shard index 'demo': the shards of task '{TASK}' changed(.|\n)*shards de"
+        ManifestError, match=rf"shard index 'demo': the shards of task '{TASK}' changed(.|\n)*shards --experiment demo"
     ):
         store.read("demo")
     with pytest.raises(ManifestError, match="shards of task 'zoo/absent'"):
