@@ -30,4 +30,4 @@ ui: install
 	$(BIN)/db1 ui
 
 bench: install
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.tsp_representation && $(BIN)/python -m benchmarks.encodings

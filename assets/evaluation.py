@@ -134,5 +134,7 @@ def _describe(manifest: Manifest) -> dict[str, Any]:
         "num_episodes": verdict.num_episodes,
         "checkpoint": facts["checkpoint"],
         "scores": table([*rows, {"policy": "model", "mean return": verdict.score}]),
-        "episodes": picture(to_png(draw_scores({manifest.name: shares}, {manifest.name: interval}), dpi=60)),
+        "episodes": picture(
+            to_png(draw_scores({manifest.name: shares}, {manifest.name: interval}, unit="episodes"), dpi=60)
+        ),
     }
