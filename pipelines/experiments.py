@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from assets.resources import Experiment
 
 _DEMO_WEIGHTS = {
-    "tsp/tsp100-city-0": 0.12,
-    "tsp/tsp100-city-1": 0.12,
-    "tsp/tsp100-city-2": 0.12,
-    "babyai/GoToLocal": 0.18,
+    "tsp/tsp100-city-0": 0.13,
+    "tsp/tsp100-city-1": 0.13,
+    "tsp/tsp100-city-2": 0.13,
+    "babyai/GoToLocal": 0.10,
+    "babyai/GoToLocalS8N2": 0.06,
     "babyai/GoToRedBall": 0.05,
     "babyai/GoToRedBlueBall": 0.05,
     "control/Pendulum": 0.07,

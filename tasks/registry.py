@@ -29,6 +29,7 @@ _DEMO = (
     "babyai/GoToRedBallNoDists",
     "babyai/GoToRedBall",
     "babyai/GoToRedBlueBall",
+    "babyai/GoToLocalS8N2",
     "babyai/GoToLocal",
     "babyai/OpenRedDoor",
     "tsp/tsp100-city-0",

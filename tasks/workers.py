@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
@@ -16,7 +17,10 @@ from typing import Any, Generic, TypeVar
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_AHEAD = 8
+_BLOCK = 16
+"""Neighbouring jobs that one process does in turn, since they may share what it keeps, such as a solved tour."""
+
+_AHEAD = 2 * _BLOCK
 """Jobs a process that may be done before their turn, so that a slow one does not fill the memory."""
 
 
@@ -60,23 +64,30 @@ class Workers(Generic[Job, Result]):
         """Do all jobs and yield what came of each, in the order of the jobs."""
         while len(self._workers) < min(self._num_processes, len(jobs)):
             self._workers.append(_Worker(self._function, self._timeout_s))
-        idle, busy = list(self._workers), {}
+        idle = [(worker, deque[int]()) for worker in self._workers]
+        busy: dict[Any, tuple[_Worker, deque[int], int]] = {}
         done: dict[int, Any] = {}
         begun = yielded = 0
         while yielded < len(jobs):
-            while idle and begun < len(jobs) and begun - yielded < _AHEAD * self._num_processes:
-                worker = idle.pop()
-                worker.send(jobs[begun])
-                busy[worker.connection] = (worker, begun)
-                begun += 1
+            waiting = []
+            for worker, block in idle:
+                if not block and begun < len(jobs) and begun - yielded < _AHEAD * self._num_processes:
+                    block.extend(range(begun, min(begun + _BLOCK, len(jobs))))
+                    begun += len(block)
+                if block:
+                    worker.send(jobs[block[0]])
+                    busy[worker.connection] = (worker, block, block.popleft())
+                else:
+                    waiting.append((worker, block))
+            idle = waiting
             for connection in wait(list(busy)):
-                worker, position = busy.pop(connection)
+                worker, block, position = busy.pop(connection)
                 done[position] = worker.receive()
                 if worker.ended:
                     self._workers.remove(worker)
                     worker = _Worker(self._function, self._timeout_s)
                     self._workers.append(worker)
-                idle.append(worker)
+                idle.append((worker, block))
             while yielded in done:
                 yield done.pop(yielded)
                 yielded += 1

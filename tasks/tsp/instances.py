@@ -49,7 +49,7 @@ def _describe(problem: Problem) -> Task:
         make_environment=partial(_make_environment, problem),
         make_expert=partial(_make_expert, "solver"),
         expert_route="solver",
-        num_episodes=2400,
+        num_episodes=3200,
         description=f"Visit {problem.num_nodes} {where} once each and come back, as short as possible.",
         licence="CC-BY-4.0" if problem.over_china else "Apache-2.0",
         code_version="1",
