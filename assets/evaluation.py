@@ -124,17 +124,18 @@ def _make_policy(stores: Stores, experiment: Experiment, task: Task, num_slots: 
 def _describe(manifest: Manifest) -> dict[str, Any]:
     verdict, facts = judge_evaluation(manifest), manifest.metadata
     rows = [{"policy": name, "mean return": score["mean"]} for name, score in facts["reference_scores"].items()]
-    floor, expert = verdict.floor, verdict.expert
-    shares = [share for one in facts["returns"] if (share := normalise(one, floor, expert)) is not None]
-    interval = (interquartile_mean(shares), *bootstrap_interval(shares, interquartile_mean, seed=0))
-    return {
+    described = {
         "score": verdict.score,
         "expert_normalised_score": verdict.normalised,
         "gap_to_expert": verdict.gap,
         "num_episodes": verdict.num_episodes,
         "checkpoint": facts["checkpoint"],
         "scores": table([*rows, {"policy": "model", "mean return": verdict.score}]),
-        "episodes": picture(
-            to_png(draw_scores({manifest.name: shares}, {manifest.name: interval}, unit="episodes"), dpi=60)
-        ),
     }
+    shares = [normalise(one, verdict.floor, verdict.expert) for one in facts["returns"]]
+    defined = [share for share in shares if share is not None]
+    if defined:
+        interval = (interquartile_mean(defined), *bootstrap_interval(defined, interquartile_mean, seed=0))
+        figure = draw_scores({manifest.name: defined}, {manifest.name: interval}, unit="episodes")
+        described["episodes"] = picture(to_png(figure, dpi=60))
+    return described
