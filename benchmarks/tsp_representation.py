@@ -30,8 +30,9 @@ VIEWS = (
     View("own frame, 16 nodes, clipped", num_shown=16, local=False),
     View("own frame, 16 nodes", num_shown=16),
     View("own frame, 8 nodes", num_shown=8),
+    View("12 nodes + distance, isolation", num_shown=12, distance=True, isolation=True),
+    View("8 nodes + spanning tree", num_shown=8, tree=True),
     View("the environment's", environment=True),
-    View("8 nodes + isolation, spanning tree", num_shown=8, isolation=True, tree=True),
 )
 
 

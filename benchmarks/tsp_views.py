@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tasks.tsp.view import NUM_SECTORS, NUM_SHOWN, VIEW_SIZE, describe_view
+from tasks.tsp.view import NUM_SECTORS, NUM_SHOWN, VIEW_SIZE, describe_view, hang_branches
 
 
 @dataclass(frozen=True)
@@ -66,31 +66,6 @@ def _apart(points, u, v):
 
 
 @njit(cache=True)
-def _branches(points, ranked, current, start):
-    """Return each ranked node's parent and branch in the shortest spanning tree, the branches' sizes, the start's."""
-    nodes = np.concatenate((np.array([current]), ranked, np.array([start])))
-    size = len(nodes) if start != current else len(nodes) - 1
-    left = np.arange(1, size)
-    parent, branch, weight = np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size, np.int64)
-    key = np.array([_apart(points, nodes[k], current) for k in range(size)])
-    for num_left in range(size - 1, 0, -1):
-        at = 0
-        for k in range(1, num_left):
-            if key[left[k]] < key[left[at]]:
-                at = k
-        i = left[at]
-        left[at] = left[num_left - 1]
-        branch[i] = i if parent[i] == 0 else branch[parent[i]]
-        weight[branch[i]] += 1 if i <= len(ranked) else 0
-        for k in range(num_left - 1):
-            apart = _apart(points, nodes[i], nodes[left[k]])
-            if apart < key[left[k]]:
-                key[left[k]] = apart
-                parent[left[k]] = i
-    return parent, branch, weight, branch[size - 1] if size == len(nodes) else -1
-
-
-@njit(cache=True)
 def _describe(points, ranked, current, start, spacing, num_shown, own_frame, local, distance, isolation, tree, out):
     out[:] = 0.0
     shown = min(len(ranked), num_shown)
@@ -107,7 +82,7 @@ def _describe(points, ranked, current, start, spacing, num_shown, own_frame, loc
         unit += _apart(points, current, ranked[k])
     unit = max(unit / min(len(ranked), 8), 1e-9)
     if tree:
-        parent, branch, weight, home = _branches(points, ranked, current, start)
+        parent, branch, weight, home = hang_branches(points, ranked, current, start)
     at = 0
     for k in range(shown):
         x, y = points[ranked[k]] - points[current]

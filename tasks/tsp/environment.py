@@ -16,8 +16,11 @@ class TourEnvironment(gymnasium.Env):
 
     Observation:
         ``nodes``: float32 of shape (60,) in [-1, 1], what a walker sees from where it is; see ``view.describe_view``.
-        On 400 instances of 100 cities and a small network, no choice of 8 to 16 shown nodes and further features was
-        better by more than the error of the measurement (15-16 % above the expert after equal training).
+        Chosen by the gap of a small network's greedy tours of 100 cities to the expert's after 0.5 and 2 million
+        decisions, per cent, on 100 held-out instances (``python -m benchmarks.tsp_representation``; standard error
+        0.7; nearest neighbour 26.0): 16 nodes in the map's frame 23.4 and 20.6; in the walker's frame 22.2 and 16.7;
+        with lengths squashed 21.2 and 16.3; 12 nodes with distance and isolation 20.5 and 17.1; this view 18.6 and
+        14.8.
 
     Action:
         The rank of the next node among all unvisited ones, 0 the nearest. ``info["action_mask"]`` allows the ranks

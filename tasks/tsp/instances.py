@@ -52,7 +52,7 @@ def _describe(problem: Problem) -> Task:
         num_episodes=3200,
         description=f"Visit {problem.num_nodes} {where} once each and come back, as short as possible.",
         licence="CC-BY-4.0" if problem.over_china else "Apache-2.0",
-        code_version="1",
+        code_version="2",
         baselines={name: partial(_make_expert, name) for name in ("nearest_neighbour", "or_tools")},
         floor="nearest_neighbour",
     )
