@@ -8,9 +8,11 @@ again, it goes on from its last training state; started again when the checkpoin
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import logging
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -148,6 +150,8 @@ def main() -> None:
     index = ShardStore(config["shards"]).read(config["index"])
     folder = StoredFolder(config["checkpoints"], "checkpoint", config["checkpoint"])
     is_first_rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+    if not is_first_rank and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no rank waits for a first one that was killed
     if PipesEnvVarParamsLoader().is_dagster_pipes_process() and is_first_rank:
         with open_dagster_pipes() as pipes:
             report(pipes, train(training, index, folder))
