@@ -5,9 +5,11 @@ from itertools import pairwise
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from db1_model.config import ModelConfig
+from db1_model.rotary import rotate
 
 BLOCK_QUERIES = 128
 """Queries that are computed together; 64 to 128 measured best on a CPU core at lengths from 96 to 1,024."""
@@ -15,7 +17,25 @@ KEPT_PROBABILITY_BYTES = 2**26
 """A layer's attention probabilities are kept for the gradient up to this size."""
 
 
-class RelativeAttention(nn.Module):
+class Attention(nn.Module):
+    """The matrices of causal self-attention, without biases.
+
+    Args:
+        config: ``width`` and ``num_heads`` are read.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.query_key_value = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.output = nn.Linear(config.width, config.width, bias=False)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return queries, keys and values, shape (batch, length, 3, heads, width / heads)."""
+        return self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))
+
+
+class RelativeAttention(Attention):
     """Causal self-attention with relative positions.
 
     The score of a query q and a key k at distance t is ``((q + u) k + (q + v) r(t)) / sqrt(d)``, where r(t) is a
@@ -29,11 +49,8 @@ class RelativeAttention(nn.Module):
     """
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.num_heads = config.num_heads
-        self.query_key_value = nn.Linear(config.width, 3 * config.width, bias=False)
+        super().__init__(config)
         self.relative = nn.Linear(config.width, config.width, bias=False)
-        self.output = nn.Linear(config.width, config.width, bias=False)
 
     def forward(self, x: Tensor, sinusoids: Tensor, content_bias: Tensor, position_bias: Tensor) -> Tensor:
         """Attend from every position to itself and all earlier ones.
@@ -50,13 +67,29 @@ class RelativeAttention(nn.Module):
         attended = causal_attention(self.project(x), self.relative_keys(sinusoids), content_bias, position_bias)
         return self.output(attended)
 
-    def project(self, x: Tensor) -> Tensor:
-        """Return queries, keys and values, shape (batch, length, 3, heads, width / heads)."""
-        return self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))
-
     def relative_keys(self, sinusoids: Tensor) -> Tensor:
         """Project sinusoids of shape (distances, width) to keys of shape (heads, distances, width / heads)."""
         return self.relative(sinusoids).unflatten(-1, (self.num_heads, -1)).transpose(0, 1)
+
+
+class RotaryAttention(Attention):
+    """Causal self-attention whose queries and keys are rotated by their positions: one fused kernel, no other term."""
+
+    def forward(self, x: Tensor, rotations: Tensor) -> Tensor:
+        """Attend from every position to itself and all earlier ones.
+
+        Args:
+            x: Shape (batch, length, width).
+            rotations: Of the positions, shape (length, 2, width / heads / 2).
+
+        Returns:
+            Shape (batch, length, width).
+        """
+        query_key_value = self.project(x)
+        q, k = rotate(query_key_value[:, :, :2], rotations[:, None, None]).permute(2, 0, 3, 1, 4)
+        v = query_key_value[:, :, 2].transpose(1, 2)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (batch, heads, length, d)
+        return self.output(attended.transpose(1, 2).flatten(2))
 
 
 def causal_attention(query_key_value: Tensor, r: Tensor, content_bias: Tensor, position_bias: Tensor) -> Tensor:

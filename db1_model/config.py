@@ -21,6 +21,7 @@ class ModelConfig:
         ffn_width: Output width of the first feed-forward matrix; GeGLU halves it.
         norm: Where the layer norms stand: after the residual (``post``), before the branch (``pre``), or ``deep``
             for DeepNorm's scaled residual.
+        position: How attention knows distances: ``relative`` as DB1 does, or ``rope``, which is faster.
         untie_relative_bias: Whether every layer has relative-position biases of its own.
         encoding: ``tokens`` gives each number of an observation its own position, as DB1 does; ``embedded`` gives up
             to ``numbers_per_position`` numbers one position.
@@ -52,6 +53,7 @@ class ModelConfig:
     num_bins: int = 1024
     ffn_width: int = 0
     norm: Literal["post", "pre", "deep"] = "post"
+    position: Literal["relative", "rope"] = "relative"
     untie_relative_bias: bool = False
     encoding: Literal["tokens", "embedded"] = "tokens"
     numbers_per_position: int = 64
@@ -69,6 +71,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.width % self.num_heads:
             raise ValueError(f"width {self.width} is not divisible by {self.num_heads} heads; choose a divisor")
+        if self.position == "rope" and self.width // self.num_heads % 2:
+            raise ValueError(f"heads of width {self.width // self.num_heads}; position='rope' needs an even width")
         if self.ffn_width == 0:
             object.__setattr__(self, "ffn_width", 4 * self.width)
 

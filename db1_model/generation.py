@@ -39,7 +39,7 @@ def continue_text(
     Raises:
         ValueError: If the image's height or width is no multiple of the patch size.
     """
-    device = model.eval().content_bias.device
+    device = model.eval().device
     generator = torch.Generator(device).manual_seed(seed)
     patches = None if image is None else cut_patches(torch.from_numpy(image)[None].to(device), model.config)
     places = [] if patches is None else [PATCH] * len(patches.pixels)

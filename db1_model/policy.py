@@ -64,7 +64,7 @@ class DB1Policy:
         self.layout, self.vocabulary, self.tokenizer = layout, vocabulary, tokenizer
         self.places = StepPositions(layout, model.config)
         self.temperature = temperature
-        self._device = model.content_bias.device
+        self._device = model.device
         self._generator = torch.Generator(self._device).manual_seed(seed)
         if layout.action_kind == "continuous":
             self._legal = vocabulary.bin_start, vocabulary.separator

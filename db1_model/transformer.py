@@ -7,12 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from db1_model.attention import RelativeAttention, sinusoids_of
+from db1_model.attention import RelativeAttention, RotaryAttention, sinusoids_of
 from db1_model.config import ModelConfig
 from db1_model.embedding import Embedding
 from db1_model.images import Patches
 from db1_model.loss import mean_cross_entropy
 from db1_model.memory import Memory, Step, num_distances
+from db1_model.rotary import rotations_of
 
 
 class DB1(nn.Module):
@@ -31,11 +32,11 @@ class DB1(nn.Module):
         self.config = config
         self.embedding = Embedding(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        biases = config.num_layers if config.untie_relative_bias else 1
-        head_width = config.width // config.num_heads
-        self.content_bias = nn.Parameter(torch.empty(biases, config.num_heads, head_width))
-        self.position_bias = nn.Parameter(torch.empty(biases, config.num_heads, head_width))
-        self._sinusoids: dict[tuple[int, torch.device], Tensor] = {}
+        if config.position == "relative":
+            biases = config.num_layers if config.untie_relative_bias else 1
+            shape = biases, config.num_heads, config.width // config.num_heads
+            self.content_bias, self.position_bias = nn.Parameter(torch.empty(shape)), nn.Parameter(torch.empty(shape))
+        self._distances: dict[tuple[int, torch.device], Tensor] = {}
         self._initialise()
 
     def forward(
@@ -55,9 +56,11 @@ class DB1(nn.Module):
             patches: The patches, in the order of their places.
         """
         x = self._drop(self.embedding(tokens, positions, numbers, patches))
-        sinusoids = self._drop(self._sinusoids_to(tokens.shape[1], x.device))
+        distances = self._distances_to(tokens.shape[1], x.device)
+        if self.config.position == "relative":
+            distances = self._drop(distances)
         for layer, block in enumerate(self._blocks()):
-            x = block(x, sinusoids, *self._biases(layer))
+            x = block(x, distances, *self._biases(layer))
         return x
 
     def make_memory(self, num_slots: int) -> Memory:
@@ -68,7 +71,7 @@ class DB1(nn.Module):
         """
         config = self.config
         with torch.inference_mode():
-            distances = torch.arange(num_distances(config) - 1, -2, -1, device=self.content_bias.device)
+            distances = torch.arange(num_distances(config) - 1, -2, -1, device=self.device)
             sinusoids = sinusoids_of(distances.clamp(max=config.context_length), config.width).to(
                 self.content_bias.dtype
             )
@@ -149,17 +152,30 @@ class DB1(nn.Module):
     def _blocks(self) -> Iterator[Block]:
         return cast("Iterator[Block]", iter(self.blocks))
 
-    def _biases(self, layer: int) -> tuple[Tensor, Tensor]:
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embedding.token_embedding.weight.device
+
+    def _biases(self, layer: int) -> tuple[Tensor, ...]:
+        """The content and the position bias of a layer, (heads, d) each; none with rope."""
+        if self.config.position == "rope":
+            return ()
         index = layer if self.config.untie_relative_bias else 0
         return self.content_bias[index], self.position_bias[index]
 
-    def _sinusoids_to(self, length: int, device: torch.device) -> Tensor:
-        """Sinusoids of the distances length - 1, ..., 0, -1, shape (length + 1, width)."""
+    def _distances_to(self, length: int, device: torch.device) -> Tensor:
+        """Sinusoids of the distances length - 1, ..., 0, -1, (length + 1, width); with rope the rotations of 0, 1, ..."""
         key = length, device
-        if key not in self._sinusoids:
-            distances = torch.arange(length - 1, -2, -1, device=device).clamp(max=self.config.context_length)
-            self._sinusoids[key] = sinusoids_of(distances, self.config.width)
-        return self._sinusoids[key]
+        if key not in self._distances:
+            config = self.config
+            if config.position == "rope":
+                positions = torch.arange(length, device=device)
+                self._distances[key] = rotations_of(positions, config.width // config.num_heads)
+            else:
+                distances = torch.arange(length - 1, -2, -1, device=device).clamp(max=config.context_length)
+                self._distances[key] = sinusoids_of(distances, config.width)
+        return self._distances[key]
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -167,8 +183,9 @@ class DB1(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
-        nn.init.normal_(self.content_bias, std=0.02)
-        nn.init.normal_(self.position_bias, std=0.02)
+        if self.config.position == "relative":
+            nn.init.normal_(self.content_bias, std=0.02)
+            nn.init.normal_(self.position_bias, std=0.02)
         self.embedding.initialise()
         if self.config.norm == "deep":
             for block in self._blocks():
@@ -187,20 +204,20 @@ class Block(nn.Module):
         self.norm = config.norm
         self.dropout = config.dropout
         self.residual_scale = (2 * config.num_layers) ** 0.25 if config.norm == "deep" else 1.0
-        self.attention = RelativeAttention(config)
+        self.attention = RotaryAttention(config) if config.position == "rope" else RelativeAttention(config)
         self.attention_norm = nn.LayerNorm(config.width)
         self.feed_forward = FeedForward(config)
         self.feed_forward_norm = nn.LayerNorm(config.width)
 
-    def forward(self, x: Tensor, sinusoids: Tensor, content_bias: Tensor, position_bias: Tensor) -> Tensor:
-        """Return the next layer's input, shape (batch, length, width)."""
-        attended = self.attention(self._before(x, self.attention_norm), sinusoids, content_bias, position_bias)
+    def forward(self, x: Tensor, distances: Tensor, *biases: Tensor) -> Tensor:
+        """Return the next layer's input, shape (batch, length, width); see the attentions for the other arguments."""
+        attended = self.attention(self._before(x, self.attention_norm), distances, *biases)
         return self._feed_forward(self._join(x, attended, self.attention_norm))
 
-    def step(self, x: Tensor, step: Step, layer: int, content_bias: Tensor, position_bias: Tensor) -> Tensor:
+    def step(self, x: Tensor, step: Step, layer: int, *biases: Tensor) -> Tensor:
         """Return the next layer's input of new positions, which also attend to what the memory holds."""
         query_key_value = self.attention.project(self._before(x, self.attention_norm))
-        attended = self.attention.output(step.attend(layer, query_key_value, content_bias, position_bias))
+        attended = self.attention.output(step.attend(layer, query_key_value, *biases))
         return self._feed_forward(self._join(x, attended, self.attention_norm))
 
     def zero_key_value(self) -> Tensor:
