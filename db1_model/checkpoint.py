@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -17,27 +16,6 @@ from storage.folder import StoredFiles, StoredFolder
 from storage.manifest import Manifest
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
-
-_OUTSIDE_BLOCKS = {
-    "word_embedding.weight": "embedding.token_embedding.weight",
-    "rl_local_timestep_embedding.weight": "embedding.local_embedding.weight",
-    "vision_encoder.row_position_embeddings.weight": "embedding.patches.row_embedding.weight",
-    "vision_encoder.col_position_embeddings.weight": "embedding.patches.column_embedding.weight",
-    "vision_encoder.patch_embeddings.conv1": "embedding.patches.stem",
-    "vision_encoder.patch_embeddings.residual_path": "embedding.patches.residual",
-    "vision_encoder.patch_embeddings.projection": "embedding.patches.projection",
-}
-_IN_BLOCKS = {
-    "dec_attn.qkv_net": "attention.query_key_value",
-    "dec_attn.r_net": "attention.relative",
-    "dec_attn.o_net": "attention.output",
-    "dec_attn.layer_norm": "attention_norm",
-    "pos_ff.CoreNet.0": "feed_forward.up",
-    "pos_ff.CoreNet.2": "feed_forward.down",
-    "pos_ff.layer_norm": "feed_forward_norm",
-}
-# the caption encoder is the vision encoder under another name, and the frequencies follow from the width
-_REPEATED = ("ic_encoder.", "pos_emb.")
 
 
 class Checkpoint(NamedTuple):
@@ -118,48 +96,6 @@ def load_checkpoint(files: StoredFiles, *, vocabulary_digest: str | None = None,
     except ValueError as error:
         raise files.error(str(error)) from error
     return Checkpoint(model.eval(), vocabulary, description["step"])
-
-
-def name_db1_weight(name: str) -> str:
-    """Return our name of a parameter of DB1's, other than its relative biases and its repeated parameters.
-
-    Raises:
-        ValueError: If DB1 has no such parameter.
-    """
-    prefix, names, rest = "", _OUTSIDE_BLOCKS, name
-    if name.startswith("h."):
-        layer, rest = name.removeprefix("h.").split(".", 1)
-        prefix, names = f"blocks.{layer}.", _IN_BLOCKS
-    for theirs, ours in names.items():
-        if rest == theirs or rest.startswith(theirs + "."):
-            return prefix + ours + rest.removeprefix(theirs)
-    raise ValueError(f"DB1 has no parameter {name!r}; expected a state dictionary of its published model")
-
-
-def import_db1_weights(weights: Mapping[str, NDArray[Any] | Tensor], config: ModelConfig) -> DB1:
-    """Return a model with DB1's weights.
-
-    Args:
-        weights: Parameters under DB1's names.
-        config: Sizes of the model, with ``encoding="tokens"``.
-
-    Raises:
-        ValueError: If a parameter is missing, unknown or of another shape than ``config`` says.
-    """
-    state: dict[str, Tensor] = {}
-    for name, value in weights.items():
-        if name.startswith(_REPEATED) or name.endswith(("r_w_bias", "r_r_bias")):
-            continue
-        state[name_db1_weight(name)] = torch.as_tensor(value).to(torch.float32, copy=True)
-    for theirs, ours in (("r_w_bias", "content_bias"), ("r_r_bias", "position_bias")):
-        names = [f"h.{layer}.dec_attn.{theirs}" for layer in range(config.num_layers)]
-        names = names if config.untie_relative_bias else [theirs]
-        if absent := [name for name in names if name not in weights]:
-            raise ValueError(f"DB1's weights lack {absent[0]!r}; expected it with {config.num_layers} layers")
-        state[ours] = torch.stack([torch.as_tensor(weights[name]).float() for name in names])
-    model = DB1(config)
-    load_state(model, state, "DB1's weights")
-    return model
 
 
 def load_state(model: DB1, state: Mapping[str, Tensor], source: str) -> None:
