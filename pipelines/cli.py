@@ -15,6 +15,7 @@ from rich.table import Table
 from assets.evaluation import read_evaluation
 from assets.report import report_folder
 from assets.resources import Experiment, Stores
+from pipelines import model_commands
 from pipelines.definitions import define
 from pipelines.experiments import get_experiment
 from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
@@ -82,6 +83,9 @@ def ui(port: Annotated[int, typer.Option(help="Port of the web server.")] = 3000
         (home / "dagster.yaml").symlink_to("../dagster.yaml")
     os.environ.setdefault("DAGSTER_HOME", str(home))
     os.execv(Path(sys.executable).with_name("dg"), ["dg", "dev", "--port", str(port)])
+
+
+app.command()(model_commands.parity)
 
 
 def main() -> None:

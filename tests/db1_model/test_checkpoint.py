@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from db1_model.checkpoint import import_db1_weights, load_checkpoint, save_checkpoint
+from db1_model.checkpoint import load_checkpoint, save_checkpoint
 from db1_model.config import ModelConfig
 from db1_model.transformer import DB1
 from db1_model.vocabulary import Vocabulary
@@ -55,10 +54,3 @@ def test_a_damaged_checkpoint_is_refused(folder: StoredFolder) -> None:
 
     with pytest.raises(ManifestError, match=r"weights.safetensors is corrupt"):
         load_checkpoint(folder.open())
-
-
-def test_weights_of_another_model_than_db1s_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"no parameter 'transformer.wte.weight'"):
-        import_db1_weights({"transformer.wte.weight": np.zeros((3, 3))}, TINY)
-    with pytest.raises(ValueError, match="lack 'r_w_bias'"):
-        import_db1_weights({"word_embedding.weight": np.zeros((97, 32))}, TINY)

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from db1_model.published import import_db1_weights, read_db1_config
 from pipelines.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -70,3 +75,29 @@ def test_tasks_of_a_family_are_listed(db1: Command) -> None:
 
     assert code == 0
     assert "control/CartPole" in printed
+
+
+def test_parity_prints_every_case_and_a_changed_weight_fails_by_name(
+    db1: Command, tmp_path: Path, published_sizes: dict[str, Any], draw_published_weights: Callable[..., dict[str, Any]]
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(published_sizes))
+    weights = draw_published_weights(published_sizes)
+    model = import_db1_weights(weights, read_db1_config(tmp_path / "config.json")).eval()
+    tokens = torch.randint(0, 300, (2, 9))
+    np.savez(tmp_path / "cases.npz", text_tokens=tokens, text_logits=model.logits(model(tokens)).detach())
+    np.savez(tmp_path / "weights.npz", **weights)
+
+    code, printed = db1("parity", str(tmp_path))
+
+    assert code == 0
+    assert "text_logits" in printed
+    assert "left out, as the folder does not have them: rl_logits" in printed
+    assert "1 of 1 cases hold" in printed
+
+    weights["h.1.pos_ff.CoreNet.2.bias"][0] += 0.01
+    np.savez(tmp_path / "weights.npz", **weights)
+
+    code, printed = db1("parity", str(tmp_path))
+
+    assert code == 1
+    assert "0 of 1 cases hold; not: text_logits" in printed

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SIZES: dict[str, Any] = {
+    "num_layers": 2,
+    "embed_dim": 32,
+    "num_heads": 2,
+    "context_length": 24,
+    "memory_length": 24,
+    "text_vocab_size": 300,
+    "num_discrete": 32,
+    "num_bins": 64,
+    "ffn_dim": 64,
+    "activation": "geglu",
+    "norm": "post",
+    "deepnorm": False,
+    "untie_relative_bias": False,
+    "patch_size": 8,
+    "patch_channels": 32,
+    "position_vocab": 32,
+    "local_positions": 40,
+}
+
+
+@pytest.fixture
+def published_sizes() -> dict[str, Any]:
+    """DB1's name and value of each size and option, of a small model."""
+    return dict(SIZES)
+
+
+@pytest.fixture
+def draw_published_weights() -> Callable[..., dict[str, Tensor]]:
+    """Draws a model of these sizes: random parameters under DB1's names."""
+    return draw_weights
+
+
+def draw_weights(sizes: dict[str, Any], *, seed: int = 0) -> dict[str, Tensor]:
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    width, heads, channels, side = (sizes[name] for name in ("embed_dim", "num_heads", "patch_channels", "patch_size"))
+
+    def draw(*shape: int, around: float = 0.0) -> Tensor:
+        return around + 0.1 * torch.randn(shape, generator=generator)
+
+    weights = {
+        "word_embedding.weight": draw(sizes["text_vocab_size"] + sizes["num_bins"] + 1, width),
+        "pos_emb.inv_freq": 10000 ** (-torch.arange(0, width, 2) / width),
+        "rl_local_timestep_embedding.weight": draw(sizes["local_positions"], width),
+    }
+    patches = "vision_encoder.patch_embeddings"
+    for name, inputs, outputs, kernel in (
+        ("conv1", 3, channels, 3),
+        ("residual_path.2", channels, channels, 3),
+        ("residual_path.5", channels, channels, 3),
+        ("projection", channels, width, side),
+    ):
+        weights[f"{patches}.{name}.weight"] = draw(outputs, inputs, kernel, kernel)
+        weights[f"{patches}.{name}.bias"] = draw(outputs)
+    for name in ("residual_path.0", "residual_path.3"):
+        weights[f"{patches}.{name}.weight"] = draw(channels, around=1)
+        weights[f"{patches}.{name}.bias"] = draw(channels)
+    for name in ("row", "col"):
+        weights[f"vision_encoder.{name}_position_embeddings.weight"] = draw(sizes["position_vocab"], width)
+    for name, value in list(weights.items()):
+        if name.startswith("vision_encoder."):
+            weights[name.replace("vision", "ic", 1)] = value
+    biases = {name: draw(heads, width // heads) for name in ("r_w_bias", "r_r_bias")}
+    weights |= {} if sizes["untie_relative_bias"] else biases
+    for layer in range(sizes["num_layers"]):
+        if sizes["untie_relative_bias"]:
+            biases = {name: draw(heads, width // heads) for name in biases}
+        shapes = {
+            "dec_attn.qkv_net.weight": (3 * width, width),
+            "dec_attn.o_net.weight": (width, width),
+            "dec_attn.r_net.weight": (width, width),
+            "pos_ff.CoreNet.0.weight": (sizes["ffn_dim"], width),
+            "pos_ff.CoreNet.0.bias": (sizes["ffn_dim"],),
+            "pos_ff.CoreNet.2.weight": (width, sizes["ffn_dim"] // 2),
+            "pos_ff.CoreNet.2.bias": (width,),
+        }
+        block = {f"dec_attn.{name}": value for name, value in biases.items()}
+        block |= {name: draw(*shape) for name, shape in shapes.items()}
+        for name in ("dec_attn.layer_norm", "pos_ff.layer_norm"):
+            block |= {f"{name}.weight": draw(width, around=1), f"{name}.bias": draw(width)}
+        weights |= {f"h.{layer}.{name}": value for name, value in block.items()}
+    return weights
