@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from db1_model.config import ModelConfig, TrainingConfig, get_preset
+from db1_model.config import ModelConfig, TrainingConfig
+from db1_model.presets import get_preset
 from storage.locations import Locations
 from storage.shards import ShardStore
 from storage.tokens import TokenStore

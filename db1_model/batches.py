@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from db1_model.config import ModelConfig, TrainingConfig
+from db1_model.loss import find_loss_places
 from db1_model.mixture import Mixture, mix, share_tasks
 from db1_model.positions import StepPositions, TokenSequence
 from db1_model.sequence import StepLayout
@@ -122,7 +123,8 @@ def collate(sequences: Sequence[TokenSequence]) -> dict[str, Tensor]:
     """Join sequences into a batch.
 
     Returns:
-        ``tokens``, ``positions``, ``labels`` (int64) and ``loss_mask`` (bool) of shape (batch, length); ``numbers``
+        ``tokens``, ``positions``, ``labels`` (int64) and ``loss_mask`` (bool) of shape (batch, length);
+        ``loss_places``, the flat indices of the loss mask's positions; ``numbers``
         (runs, numbers a position) if there is a run; ``patches`` (patches, 3, size, size), ``patch_rows`` and
         ``patch_columns`` (patches, 2) if there is a patch. Runs and patches are in the order of their places, row by
         row. A label that is no token (a patch or a run, never in the loss) is 0.
@@ -132,6 +134,7 @@ def collate(sequences: Sequence[TokenSequence]) -> dict[str, Tensor]:
         for name in ("tokens", "positions", "loss_mask", "labels")
     }
     batch["labels"].clamp_(min=0)
+    batch["loss_places"] = find_loss_places(batch["loss_mask"])
     if any(len(sequence.numbers) for sequence in sequences):
         batch["numbers"] = _join(sequences, "numbers")
     if any(len(sequence.patches) for sequence in sequences):

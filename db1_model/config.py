@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 
@@ -122,6 +122,9 @@ class TrainingConfig:
         num_nodes: Machines.
         threads: Threads a process computes with on a CPU.
         precision: Lightning's name of the number format.
+        attention: What computes relative attention: ``blocks``, ``sdpa``, ``flex``, or what suits the device.
+        checkpoint_activations: Whether blocks are computed again for the gradient, to save memory.
+        compile_blocks: Whether ``torch.compile`` compiles the blocks; worth it on a GPU.
         weights: Sampling weight of tasks by id; tasks without one share the rest equally.
     """
 
@@ -142,6 +145,9 @@ class TrainingConfig:
     num_nodes: int = 1
     threads: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    attention: Literal["auto", "blocks", "sdpa", "flex"] = "auto"
+    checkpoint_activations: bool = False
+    compile_blocks: bool = False
     weights: Mapping[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -156,40 +162,6 @@ class TrainingConfig:
             ValueError: If a key is not a field of the configuration.
         """
         return cls(**_known(cls, value))
-
-
-PRESETS: dict[str, ModelConfig] = {
-    "db1-nano": ModelConfig(
-        num_layers=4,
-        width=128,
-        num_heads=4,
-        context_length=96,
-        memory_length=96,
-        text_vocab_size=1024,
-        encoding="embedded",
-        dropout=0.0,
-    ),
-    "db1-1.2b": ModelConfig(
-        num_layers=24,
-        width=2048,
-        num_heads=16,
-        context_length=1024,
-        memory_length=1024,
-        text_vocab_size=32000,
-        bin_embeddings="random",
-    ),
-}
-
-
-def get_preset(name: str, **changes: Any) -> ModelConfig:
-    """Return a preset, with some of its fields changed.
-
-    Raises:
-        ValueError: If there is no such preset.
-    """
-    if name not in PRESETS:
-        raise ValueError(f"no preset {name!r}; expected one of {', '.join(PRESETS)}")
-    return replace(PRESETS[name], **changes)
 
 
 def _known(cls: type, value: Mapping[str, Any]) -> dict[str, Any]:

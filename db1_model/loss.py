@@ -10,6 +10,11 @@ ROW_MULTIPLE = 64
 """Products have a multiple of this many rows, so that few shapes occur: a new shape costs oneDNN a compilation."""
 
 
+def find_loss_places(loss_mask: Tensor) -> Tensor:
+    """Return the flat indices of a loss mask's positions, int64 of shape (positions,)."""
+    return loss_mask.flatten().nonzero().squeeze(1)
+
+
 def mean_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy in nats of a linear head without bias; zero when there are no rows.
 

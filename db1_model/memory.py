@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from db1_model.attention import shift_distances
 from db1_model.config import ModelConfig
+from db1_model.query_blocks import shift_distances
 
 KEY_MULTIPLE = 64
 """Remembered keys are attended to in multiples of this number, hidden ones among them."""

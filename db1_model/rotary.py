@@ -34,7 +34,11 @@ def rotate(x: Tensor, rotations: Tensor) -> Tensor:
     Source:
         Su et al., "RoFormer: enhanced transformer with rotary position embedding", 2021.
     """
-    return cast(Tensor, _Rotation.apply(x, rotations.to(x.dtype)))
+    rotations = rotations.to(x.dtype)
+    if torch.compiler.is_compiling():
+        (first, second), (cos, sin) = x.chunk(2, dim=-1), rotations.unbind(-2)
+        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    return cast(Tensor, _Rotation.apply(x, rotations))
 
 
 class _Rotation(torch.autograd.Function):

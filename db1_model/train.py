@@ -20,13 +20,14 @@ from typing import Any
 
 from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pipes
 
-from db1_model.config import TrainingConfig, get_preset
+from db1_model.config import TrainingConfig
+from db1_model.presets import get_preset
 from db1_model.vocabulary import Vocabulary
 from storage.folder import StoredFolder
 from storage.manifest import Manifest, recipe_key
 from storage.shards import ShardIndex, ShardStore
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 def training_recipe(training: TrainingConfig, index: ShardIndex) -> dict[str, Any]:
@@ -135,6 +136,7 @@ def report(pipes: PipesContext, manifest: Manifest) -> None:
             "step": manifest.metadata["step"],
             "loss": last["loss"],
             "positions_per_s": last["positions_per_s"],
+            "batches_without_targets": sum(row["batches_without_targets"] for row in manifest.metadata["log"]),
             "world_size": manifest.metadata["world_size"],
         },
         data_version=manifest.digest,

@@ -45,19 +45,28 @@ class TrainingModule(lightning.LightningModule):
         super().__init__()
         self.training_config = training
         self.model = DB1(config)
+        self.model.choose_execution(
+            attention=training.attention,
+            checkpoint_activations=training.checkpoint_activations,
+            compile_blocks=training.compile_blocks,
+        )
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_index: int) -> None:
         """Seed the dropout from (seed, step, rank), so that a resumed run drops what the uninterrupted one would."""
         torch.manual_seed(hash((self.training_config.seed, self.global_step, self.global_rank)) & 0x7FFFFFFF)
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> dict[str, Tensor]:
-        """Return the mean cross-entropy over the action tokens of all ranks' batches; zero when there are none."""
+        """Return the mean cross-entropy over the action tokens of all ranks' batches, zero when there are none.
+
+        Returns:
+            ``loss``, and ``targets``: the mean number of these tokens in a rank's batch.
+        """
         loss = self.model.masked_loss(batch)
+        mean_targets = num_targets = batch["loss_mask"].sum().float()
         if self.trainer.world_size > 1:
-            num_targets = batch["loss_mask"].sum()
-            mean_targets = self.trainer.strategy.reduce(num_targets.float(), reduce_op="mean")
-            loss = loss * (num_targets / mean_targets.clamp(min=1))
-        return {"loss": loss}
+            mean_targets = self.trainer.strategy.reduce(num_targets.clone(), reduce_op="mean")
+            loss = loss * (num_targets / mean_targets.clamp(min=1 / self.trainer.world_size))
+        return {"loss": loss, "targets": mean_targets}
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW, which decays matrices only, and the schedule."""
@@ -90,6 +99,7 @@ class TrainingLog(lightning.Callback):
         kept = [row for row in read_training_log(path) if row["step"] <= first_step]
         path.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._losses: list[Tensor] = []
+        self._targets: list[Tensor] = []
         self._positions = 0
         self._since = time.perf_counter()
 
@@ -105,6 +115,7 @@ class TrainingLog(lightning.Callback):
         if not trainer.is_global_zero:
             return
         self._losses.append(outputs["loss"].detach())
+        self._targets.append(outputs["targets"])
         self._positions += batch["tokens"].numel() * trainer.world_size
         step = trainer.global_step
         if step % self.every_steps and step != self.training.steps:
@@ -116,6 +127,7 @@ class TrainingLog(lightning.Callback):
             "loss": round(float(torch.stack(self._losses).mean()), 6),
             "learning_rate": learning_rate_at(step, self.training),
             "positions_per_s": round(rate, 1),
+            "batches_without_targets": int((torch.stack(self._targets) == 0).sum()),
         }
         with self.path.open("a") as log:
             log.write(json.dumps(row) + "\n")
@@ -125,7 +137,7 @@ class TrainingLog(lightning.Callback):
             f"{left_s / 60:.1f} min left",
             flush=True,
         )
-        self._losses, self._positions, self._since = [], 0, now
+        self._losses, self._targets, self._positions, self._since = [], [], 0, now
 
 
 class TrainingState(lightning.Callback):

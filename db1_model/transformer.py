@@ -6,12 +6,13 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from db1_model.attention import RelativeAttention, RotaryAttention, sinusoids_of
+from db1_model.attention import Kernel, RelativeAttention, RotaryAttention, sinusoids_of
 from db1_model.config import ModelConfig
 from db1_model.embedding import Embedding
 from db1_model.images import Patches
-from db1_model.loss import mean_cross_entropy
+from db1_model.loss import find_loss_places, mean_cross_entropy
 from db1_model.memory import Memory, Step, num_distances
 from db1_model.rotary import rotations_of
 
@@ -37,7 +38,26 @@ class DB1(nn.Module):
             shape = biases, config.num_heads, config.width // config.num_heads
             self.content_bias, self.position_bias = nn.Parameter(torch.empty(shape)), nn.Parameter(torch.empty(shape))
         self._distances: dict[tuple[int, torch.device], Tensor] = {}
+        self._checkpoint_activations = False
         self._initialise()
+
+    def choose_execution(
+        self, *, attention: Kernel = "auto", checkpoint_activations: bool = False, compile_blocks: bool = False
+    ) -> None:
+        """Choose how the model is computed, which changes its speed and memory, but not what it computes.
+
+        Args:
+            attention: What computes relative attention, see ``choose_kernel``.
+            checkpoint_activations: Whether training keeps only each block's input and computes the rest again for the
+                gradient: a third more work for a fraction of the memory.
+            compile_blocks: Whether the blocks are compiled by ``torch.compile`` at their first use.
+        """
+        self._checkpoint_activations = checkpoint_activations
+        for block in self._blocks():
+            if isinstance(block.attention, RelativeAttention):
+                block.attention.kernel = attention
+            if compile_blocks:
+                block.compile()
 
     def forward(
         self,
@@ -59,8 +79,12 @@ class DB1(nn.Module):
         distances = self._distances_to(tokens.shape[1], x.device)
         if self.config.position == "relative":
             distances = self._drop(distances)
+        recompute = self._checkpoint_activations and torch.is_grad_enabled()
         for layer, block in enumerate(self._blocks()):
-            x = block(x, distances, *self._biases(layer))
+            if recompute:
+                x = cast(Tensor, checkpoint(block, x, distances, *self._biases(layer), use_reentrant=False))
+            else:
+                x = block(x, distances, *self._biases(layer))
         return x
 
     def make_memory(self, num_slots: int) -> Memory:
@@ -126,13 +150,14 @@ class DB1(nn.Module):
         Args:
             batch: ``tokens``, ``positions``, ``loss_mask`` and ``labels`` of shape (batch, length); where the tokens
                 have such places, ``numbers`` of shape (runs, numbers), ``patches``, ``patch_rows`` and
-                ``patch_columns`` as in ``Patches``.
+                ``patch_columns`` as in ``Patches``. With ``loss_places``, the flat indices of the loss mask's
+                positions, nothing waits for a GPU.
 
         Returns:
             Hidden states of shape (positions, width) and labels of shape (positions,).
         """
         hidden = self(batch["tokens"], batch["positions"], numbers=batch.get("numbers"), patches=patches_of(batch))
-        places = batch["loss_mask"].flatten().nonzero().squeeze(1)
+        places = batch["loss_places"] if "loss_places" in batch else find_loss_places(batch["loss_mask"])
         return hidden.flatten(0, 1)[places], batch["labels"].flatten()[places]
 
     def masked_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -165,7 +190,7 @@ class DB1(nn.Module):
         return self.content_bias[index], self.position_bias[index]
 
     def _distances_to(self, length: int, device: torch.device) -> Tensor:
-        """Sinusoids of the distances length - 1, ..., 0, -1, (length + 1, width); with rope the rotations of 0, 1, ..."""
+        """Sinusoids of the distances length - 1, ..., 0, -1; with rope, rotations of the positions 0, 1, ..."""
         key = length, device
         if key not in self._distances:
             config = self.config
@@ -268,7 +293,11 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the same shape."""
-        return self.down(cast(Tensor, _GatedGELU.apply(self.up(x))))
+        up = self.up(x)
+        if torch.compiler.is_compiling():
+            value, gate = up.chunk(2, dim=-1)
+            return self.down(value * F.gelu(gate))
+        return self.down(cast(Tensor, _GatedGELU.apply(up)))
 
 
 class _GatedGELU(torch.autograd.Function):

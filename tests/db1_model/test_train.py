@@ -6,15 +6,20 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 
-from db1_model.config import TrainingConfig, get_preset
+from db1_model.config import TrainingConfig
+from db1_model.presets import get_preset
 from db1_model.sequence import StepLayout, encode_episode
 from db1_model.text import TextTokenizer
 from db1_model.train import train
-from db1_model.training import learning_rate_at, read_training_log
+from db1_model.training import TrainingLog, learning_rate_at, read_training_log
 from db1_model.vocabulary import Vocabulary
 from storage.episode import Episode, Leaf, Schema
 from storage.folder import StoredFolder
@@ -130,3 +135,15 @@ def test_a_half_written_line_of_a_log_is_left_out(tmp_path: Path) -> None:
     log.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
 
     assert read_training_log(log) == [{"step": 1, "loss": 2.0}]
+
+
+def test_steps_without_a_target_are_counted(tmp_path: Path) -> None:
+    log = TrainingLog(tmp_path / "log.jsonl", TRAINING, first_step=0, every_steps=4)
+    trainer: Any = SimpleNamespace(is_global_zero=True, world_size=1, global_step=0)
+
+    for targets in (3, 0, 5, 0):
+        trainer.global_step += 1
+        outputs = {"loss": torch.zeros(()), "targets": torch.tensor(float(targets))}
+        log.on_train_batch_end(trainer, Mock(), outputs, {"tokens": torch.zeros(2, 8)}, 0)
+
+    assert [row["batches_without_targets"] for row in read_training_log(log.path)] == [2]

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
-from db1_model.config import ModelConfig, get_preset
+from db1_model.config import ModelConfig
+from db1_model.presets import PRESETS, get_preset
 from db1_model.transformer import DB1, patches_of
 
 TINY = ModelConfig(
@@ -43,17 +45,29 @@ def random_batch(config: ModelConfig, *, batch: int = 3, length: int = 20) -> di
     }
 
 
-def test_the_published_size_has_exactly_its_parameters() -> None:
+@pytest.mark.parametrize(
+    "preset, num_parameters",
+    [
+        ("db1-nano", 3_587_744),
+        ("db1-small", 90_574_720),
+        ("db1-medium", 388_746_880),
+        ("db1-1.2b", 1_210_585_216),
+        ("gato-1.2b", 1_210_585_216),
+    ],
+)
+def test_a_preset_has_exactly_the_parameters_that_it_states(preset: str, num_parameters: int) -> None:
     with torch.device("meta"):
-        model = DB1(get_preset("db1-1.2b"))
+        model = DB1(get_preset(preset))
 
-    assert sum(parameter.numel() for parameter in model.parameters()) == 1_210_585_216
+    assert sum(parameter.numel() for parameter in model.parameters()) == num_parameters
+    assert f"{num_parameters:,}" in str(PRESETS[preset].__doc__)
 
 
 @pytest.mark.parametrize("norm", ["post", "pre", "deep"])
+@pytest.mark.parametrize("position", ["relative", "rope"])
 @torch.no_grad()
-def test_a_token_changed_in_the_future_leaves_earlier_hidden_states_equal(norm: str) -> None:
-    model = DB1(replace(TINY, norm=norm)).eval()
+def test_a_token_changed_in_the_future_leaves_earlier_hidden_states_equal(norm: str, position: str) -> None:
+    model = DB1(replace(TINY, norm=norm, position=position)).eval()
     tokens = torch.randint(0, 50, (2, 20))
     changed = tokens.clone()
     changed[:, 12] = (changed[:, 12] + 1) % 50
@@ -91,6 +105,44 @@ def test_a_batch_without_any_loss_position_has_zero_loss_and_zero_gradient() -> 
 
     assert loss.item() == 0
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("position", ["relative", "rope"])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"checkpoint_activations": True},
+        {"attention": "sdpa"},
+        pytest.param({"compile_blocks": True}, marks=pytest.mark.slow),
+    ],
+)
+def test_no_choice_of_execution_changes_loss_or_gradient(position: str, choice: dict[str, Any]) -> None:
+    model = DB1(replace(TINY, position=position, dropout=0.0 if "compile_blocks" in choice else 0.2))
+    batch = random_batch(TINY)
+
+    outcomes = []
+    for chosen in ({}, choice):
+        model.choose_execution(**chosen)
+        model.zero_grad()
+        torch.manual_seed(1)
+        loss = model.masked_loss(batch)
+        loss.backward()
+        outcomes.append([loss.detach(), *(x.grad.clone() for x in model.parameters() if x.grad is not None)])
+
+    for plain, chosen in zip(*outcomes, strict=True):
+        torch.testing.assert_close(chosen, plain, atol=1e-5, rtol=1e-4)
+
+
+def test_bfloat16_products_leave_loss_softmax_and_norms_in_float32() -> None:
+    model, batch = DB1(replace(TINY, width=64)), random_batch(TINY)
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden, _ = model.masked_hidden(batch)
+        loss = model.masked_loss(batch)
+    loss.backward()
+
+    assert (hidden.dtype, loss.dtype) == (torch.float32, torch.float32)
+    torch.testing.assert_close(loss, model.masked_loss(batch), atol=0.02, rtol=0.01)
+    assert all(x.grad is None or x.grad.isfinite().all() for x in model.parameters())
 
 
 def test_one_batch_is_overfitted_to_a_loss_near_zero() -> None:
