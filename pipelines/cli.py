@@ -85,7 +85,9 @@ def ui(port: Annotated[int, typer.Option(help="Port of the web server.")] = 3000
     os.execv(Path(sys.executable).with_name("dg"), ["dg", "dev", "--port", str(port)])
 
 
+app.command()(model_commands.play)
 app.command()(model_commands.parity)
+app.add_typer(model_commands.checkpoints, name="checkpoint")
 
 
 def main() -> None:

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assets.resources import Stores
+from db1_model.positions import StepPositions
+from db1_model.sequence import StepLayout
+from db1_model.windows import choose_prompt
+from pipelines.experiments import EXPERIMENTS
+from storage.folder import StoredFiles, StoredFolder, stored_names
+from storage.manifest import Manifest, ManifestError
+from tasks.registry import get_task
+from tasks.task import Policy, Task, schema_of
+
+if TYPE_CHECKING:
+    from db1_model.text import TextTokenizer
+
+_PROMPT_SEED = 0  # that of the evaluation
+
+
+def open_checkpoint(stores: Stores, name: str) -> StoredFiles:
+    """Open a checkpoint, trained or imported.
+
+    Raises:
+        ValueError: If it is missing or damaged; the message says which there are, and what makes it.
+    """
+    try:
+        return StoredFolder(stores.locations.checkpoints, "checkpoint", name).open()
+    except ManifestError as error:
+        there = ", ".join(stored_names(stores.locations.checkpoints)) or "none"
+        raise _explain("checkpoint", name, f"{error.fault} (checkpoints that are there: {there})") from None
+
+
+def find_tokenizer(stores: Stores, name: str) -> TextTokenizer | None:
+    """Return the tokenizer of an experiment or of an imported checkpoint; None when it is not there.
+
+    Raises:
+        ManifestError: If it is damaged.
+    """
+    from db1_model.text import TextTokenizer
+
+    folder = StoredFolder(stores.locations.tokenizer, "tokenizer", name)
+    if not folder.path.is_dir():
+        return None
+    files = folder.open()
+    files.verify()
+    return TextTokenizer.load(files.folder)
+
+
+def find_licences(stores: Stores, checkpoint: Manifest) -> dict[str, str] | None:
+    """Return the licence of each task that a checkpoint was trained on, by id; None when its shards are not here."""
+    try:
+        index = stores.shards.read(checkpoint.name)
+    except ManifestError:
+        return None
+    if index.digest != checkpoint.recipe.get("shards"):
+        return None
+    return {task_id: get_task(task_id).licence for task_id in index.tasks}
+
+
+def make_policy(stores: Stores, name: str, task: Task, *, num_slots: int, device: str) -> tuple[Policy, bool]:
+    """Return a checkpoint that plays a task, and whether it has the prompt that the evaluation gives.
+
+    It has when the task's shards are of the checkpoint's vocabulary.
+
+    Args:
+        stores: What is on disk.
+        name: Name of the checkpoint.
+        task: The task.
+        num_slots: Environments at once.
+        device: Where the model computes.
+
+    Raises:
+        ValueError: If the checkpoint or its tokenizer is missing or damaged, or the task does not fit the model.
+    """
+    from db1_model.checkpoint import load_checkpoint
+    from db1_model.policy import DB1Policy
+
+    files, text = open_checkpoint(stores, name), find_tokenizer(stores, name)
+    if text is None:
+        raise _explain("tokenizer", name, f"there is none in {stores.locations.tokenizer}")
+    model, vocabulary, _ = load_checkpoint(files, device=device)
+    if text.digest != vocabulary.tokenizer_digest:
+        fault = f"it is {text.digest[:12]}, the checkpoint has {vocabulary.tokenizer_digest[:12]}"
+        raise _explain("tokenizer", name, fault)
+    layout = StepLayout.from_schema(schema_of(task), vocabulary)
+    places, prompt = StepPositions(layout, model.config), None
+    try:
+        shards = stores.shards.read_task(task.id)
+    except ManifestError:
+        shards = None
+    if shards is not None and shards.layout["vocabulary_digest"] == vocabulary.digest:
+        prompt = choose_prompt(shards, places.context_length // places.num_positions, seed=_PROMPT_SEED)
+    return DB1Policy(model, layout, vocabulary, text, num_slots=num_slots, prompt=prompt), prompt is not None
+
+
+def _explain(kind: str, name: str, fault: str) -> ValueError:
+    """The error whose message says what makes the thing: a stage of an experiment, or the import."""
+    if name in EXPERIMENTS:
+        return ManifestError(kind, name, fault)
+    command = f"db1 checkpoint import FOLDER --name {name} --tokenizer FOLDER"
+    return ValueError(f"{kind} {name!r}: {fault}; it is no experiment's, so import it with:\n  {command}")
