@@ -154,6 +154,10 @@ def test_a_cut_file_is_refused(write: Write, folder: StoredFolder, tokenizer: Te
     [
         ({"h.1.dec_attn.o_net.weight": torch.zeros(32, 31)}, r"'blocks.1.attention.output.weight' .* \(32, 31\)"),
         ({"h.1.dec_attn.o_net.weight": None}, "lack 1 parameters .* 'blocks.1.attention.output.weight'"),
+        (
+            {"r_w_bias": None, "r_r_bias": None, "h.1.dec_attn.r_w_bias": None},
+            "lack 'h.1.dec_attn.r_w_bias'; expected it with 2 layers",
+        ),
         ({"lm_head.weight": torch.zeros(3, 3)}, "DB1 has no parameter 'lm_head.weight'"),
         ({"word_embedding.weight": None}, "need 'word_embedding.weight' with 2 axes; found 58 others"),
         ({"ic_encoder.row_position_embeddings.weight": torch.ones(32, 32)}, "another name of it .* differ"),
