@@ -123,8 +123,8 @@ def collate(sequences: Sequence[TokenSequence]) -> dict[str, Tensor]:
     """Join sequences into a batch.
 
     Returns:
-        ``tokens``, ``positions``, ``labels`` (int64) and ``loss_mask`` (bool) of shape (batch, length);
-        ``loss_places``, the flat indices of the loss mask's positions; ``numbers``
+        ``tokens``, ``positions``, ``labels`` (int64) and ``loss_mask`` (bool) of shape (batch, length); ``num_tokens``
+        (batch,), those before the padding; ``loss_places``, the flat indices of the loss mask's positions; ``numbers``
         (runs, numbers a position) if there is a run; ``patches`` (patches, 3, size, size), ``patch_rows`` and
         ``patch_columns`` (patches, 2) if there is a patch. Runs and patches are in the order of their places, row by
         row. A label that is no token (a patch or a run, never in the loss) is 0.
@@ -134,6 +134,7 @@ def collate(sequences: Sequence[TokenSequence]) -> dict[str, Tensor]:
         for name in ("tokens", "positions", "loss_mask", "labels")
     }
     batch["labels"].clamp_(min=0)
+    batch["num_tokens"] = torch.tensor([sequence.num_tokens for sequence in sequences])
     batch["loss_places"] = find_loss_places(batch["loss_mask"])
     if any(len(sequence.numbers) for sequence in sequences):
         batch["numbers"] = _join(sequences, "numbers")
@@ -173,6 +174,7 @@ def make_loader(
         seed=training.seed,
         weights=training.weights,
         prompt_share=training.prompt_share,
+        pack=training.pack,
     )
     sampler = StepSampler(
         training.steps, training.batch_windows, first_step=first_step, rank=rank, world_size=world_size

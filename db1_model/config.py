@@ -114,6 +114,7 @@ class TrainingConfig:
         weight_decay: AdamW's decoupled weight decay; norms, biases and embeddings have none.
         clip_norm: Largest gradient norm.
         prompt_share: Share of the sequences that begin with a prompt of their task.
+        pack: Whether a sequence is filled with further episodes of its task, instead of padding as DB1 does.
         seed: Seed of the weights, the order of the data and the dropout.
         checkpoint_every: Steps between two checkpoints.
         keep: Checkpoints to keep.
@@ -137,6 +138,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     prompt_share: float = 0.25
+    pack: bool = True
     seed: int = 0
     checkpoint_every: int = 500
     keep: int = 2

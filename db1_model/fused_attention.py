@@ -16,7 +16,7 @@ from db1_model.query_blocks import cut_blocks, shift_distances
 def attend_by_sdpa(query_key_value: Tensor, r: Tensor, content_bias: Tensor, position_bias: Tensor) -> Tensor:
     """Attend with relative positions: blocks of queries through PyTorch's fused kernel, the position term as its bias.
 
-    A block's position term is computed again for the gradient, so that no two blocks' terms are in memory at once.
+    A block is computed again for its gradient, so that no two blocks' position terms are in memory at once.
 
     Args:
         query_key_value: Shape (batch, length, 3, heads, d).
@@ -27,26 +27,47 @@ def attend_by_sdpa(query_key_value: Tensor, r: Tensor, content_bias: Tensor, pos
     Returns:
         Shape (batch, length, heads * d).
     """
-    q, k, v = query_key_value.permute(2, 0, 3, 1, 4)  # (batch, heads, length, d)
-    length = q.shape[2]
-    attended = [
-        cast(
-            Tensor,
-            checkpoint(
-                _attend_block,
-                q[:, :, first:last],
-                k[:, :, :last],
-                v[:, :, :last],
-                r[:, length - last :],
-                content_bias,
-                position_bias,
-                use_reentrant=False,
-                preserve_rng_state=False,
-            ),
-        )
-        for first, last in cut_blocks(length)
-    ]
-    return torch.cat(attended, dim=2).transpose(1, 2).flatten(2)
+    return _attend_by_sdpa(query_key_value, r, content_bias, position_bias)
+
+
+class _SDPAttention(torch.autograd.Function):
+    """Keeps its inputs alone, and computes each block again for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, query_key_value: Tensor, r: Tensor, content_bias: Tensor, position_bias: Tensor) -> Tensor:
+        ctx.save_for_backward(query_key_value, r, content_bias, position_bias)
+        q, k, v = query_key_value.permute(2, 0, 3, 1, 4)  # (batch, heads, length, d)
+        length = q.shape[2]
+        attended = [
+            _attend_block(
+                q[:, :, first:last], k[:, :, :last], v[:, :, :last], r[:, length - last :], content_bias, position_bias
+            )
+            for first, last in cut_blocks(length)
+        ]
+        return torch.cat(attended, dim=2).transpose(1, 2).flatten(2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        query_key_value, *others = ctx.saved_tensors
+        q, k, v = query_key_value.permute(2, 0, 3, 1, 4)
+        r, content_bias, position_bias = others
+        length = q.shape[2]
+        d_attended = gradients[0].unflatten(-1, (q.shape[1], -1)).transpose(1, 2)  # (batch, heads, length, d)
+        sums = [torch.zeros_like(x, dtype=torch.float32) for x in (query_key_value, *others)]
+        d_q, d_k, d_v = sums[0].permute(2, 0, 3, 1, 4)
+        for first, last in cut_blocks(length):
+            parts = q[:, :, first:last], k[:, :, :last], v[:, :, :last], r[:, length - last :]
+            inputs = [x.detach().requires_grad_() for x in (*parts, content_bias, position_bias)]
+            with torch.enable_grad():
+                attended = _attend_block(*inputs)
+            found = torch.autograd.grad(attended, inputs, d_attended[:, :, first:last])
+            totals = d_q[:, :, first:last], d_k[:, :, :last], d_v[:, :, :last], sums[1][:, length - last :], *sums[2:]
+            for total, part in zip(totals, found, strict=True):
+                total += part
+        return tuple(total.to(x.dtype) for total, x in zip(sums, ctx.saved_tensors, strict=True))
+
+
+_attend_by_sdpa = cast("Callable[..., Tensor]", torch.compiler.disable(_SDPAttention.apply))
 
 
 def attend_by_flex(query_key_value: Tensor, r: Tensor, content_bias: Tensor, position_bias: Tensor) -> Tensor:

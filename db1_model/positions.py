@@ -28,6 +28,7 @@ class TokenSequence:
         patches: Pixels, uint8 of shape (patches, 3, size, size).
         patch_rows: Interval ``[low, high)`` of each patch's row position, int64 of shape (patches, 2).
         patch_columns: The same for its column position.
+        num_tokens: Tokens before the padding begins.
     """
 
     tokens: NDArray[np.int64]
@@ -38,6 +39,7 @@ class TokenSequence:
     patches: NDArray[np.uint8]
     patch_rows: NDArray[np.int64]
     patch_columns: NDArray[np.int64]
+    num_tokens: int
 
 
 PlacedPatches = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
@@ -184,7 +186,8 @@ class StepPositions:
         else:
             patches = self.place_patches(None)
         runs = self._count_before(seen, self._first_number, self.num_runs)
-        return TokenSequence(placed[:-1], positions, loss_mask, placed[1:], self.place_numbers(rows)[:runs], *patches)
+        numbers = self.place_numbers(rows)[:runs]
+        return TokenSequence(placed[:-1], positions, loss_mask, placed[1:], numbers, *patches, num_tokens=seen)
 
     def _count_before(self, end: int, first: int, count: int) -> int:
         """How many of the places ``first..first + count - 1`` of every step come before a position."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, cast
@@ -25,7 +26,7 @@ def attend_in_blocks(query_key_value: Tensor, r: Tensor, content_bias: Tensor, p
     Returns:
         Shape (batch, length, heads * d).
     """
-    return cast(Tensor, _attend(query_key_value, r, content_bias, position_bias))
+    return _attend(query_key_value, r, content_bias, position_bias)
 
 
 class _CausalAttention(torch.autograd.Function):
@@ -95,7 +96,7 @@ class _CausalAttention(torch.autograd.Function):
         return joined, d_r, *biases
 
 
-_attend = torch.compiler.disable(_CausalAttention.apply)
+_attend = cast("Callable[..., Tensor]", torch.compiler.disable(_CausalAttention.apply))
 
 
 def _join(parts: list[Tensor], dim: int) -> Tensor:

@@ -129,14 +129,16 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder) -> 
 
 def report(pipes: PipesContext, manifest: Manifest) -> None:
     """Tell Dagster what was made."""
-    last = manifest.metadata["log"][-1]
+    log = manifest.metadata["log"]
+    last = log[-1]
     pipes.report_asset_materialization(
         metadata={
             "digest": manifest.digest,
             "step": manifest.metadata["step"],
             "loss": last["loss"],
             "positions_per_s": last["positions_per_s"],
-            "batches_without_targets": sum(row["batches_without_targets"] for row in manifest.metadata["log"]),
+            "batches_without_targets": sum(row["batches_without_targets"] for row in log),
+            "padding_share": sum(row["padding_share"] for row in log) / len(log),
             "world_size": manifest.metadata["world_size"],
         },
         data_version=manifest.digest,

@@ -100,7 +100,7 @@ class TrainingLog(lightning.Callback):
         path.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._losses: list[Tensor] = []
         self._targets: list[Tensor] = []
-        self._positions = 0
+        self._positions = self._tokens = 0
         self._since = time.perf_counter()
 
     def on_train_batch_end(
@@ -117,6 +117,7 @@ class TrainingLog(lightning.Callback):
         self._losses.append(outputs["loss"].detach())
         self._targets.append(outputs["targets"])
         self._positions += batch["tokens"].numel() * trainer.world_size
+        self._tokens += batch["num_tokens"].sum() * trainer.world_size
         step = trainer.global_step
         if step % self.every_steps and step != self.training.steps:
             return
@@ -127,6 +128,7 @@ class TrainingLog(lightning.Callback):
             "loss": round(float(torch.stack(self._losses).mean()), 6),
             "learning_rate": learning_rate_at(step, self.training),
             "positions_per_s": round(rate, 1),
+            "padding_share": round(1 - float(self._tokens) / self._positions, 6),
             "batches_without_targets": int((torch.stack(self._targets) == 0).sum()),
         }
         with self.path.open("a") as log:
@@ -137,7 +139,8 @@ class TrainingLog(lightning.Callback):
             f"{left_s / 60:.1f} min left",
             flush=True,
         )
-        self._losses, self._targets, self._positions, self._since = [], [], 0, now
+        self._losses, self._targets, self._since = [], [], now
+        self._positions = self._tokens = 0
 
 
 class TrainingState(lightning.Callback):

@@ -38,6 +38,18 @@ def test_the_order_is_the_same_for_any_number_of_processes_and_from_any_step(tas
                 assert torch.equal(joined, whole[step]["tokens"])
 
 
+def test_packing_leaves_no_padding_where_windows_that_end_with_their_episode_do(tasks, config: ModelConfig) -> None:
+    shares = {}
+    for pack in (True, False):
+        batches = list(make_loader(tasks, config, replace(TRAINING, pack=pack)))
+        after = [torch.arange(config.context_length) >= batch["num_tokens"][:, None] for batch in batches]
+        assert not any(batch["loss_mask"][where].any() for batch, where in zip(batches, after, strict=True))
+        shares[pack] = torch.cat(after).float().mean()
+
+    assert shares[True] == 0
+    assert shares[False] > 0.01
+
+
 def test_worker_processes_make_the_same_batches(tasks, config: ModelConfig) -> None:
     alone, helped = make_loader(tasks, config, TRAINING), make_loader(tasks, config, TRAINING, num_workers=2)
 

@@ -137,13 +137,15 @@ def test_a_half_written_line_of_a_log_is_left_out(tmp_path: Path) -> None:
     assert read_training_log(log) == [{"step": 1, "loss": 2.0}]
 
 
-def test_steps_without_a_target_are_counted(tmp_path: Path) -> None:
+def test_steps_without_a_target_and_padding_are_counted(tmp_path: Path) -> None:
     log = TrainingLog(tmp_path / "log.jsonl", TRAINING, first_step=0, every_steps=4)
     trainer: Any = SimpleNamespace(is_global_zero=True, world_size=1, global_step=0)
 
     for targets in (3, 0, 5, 0):
         trainer.global_step += 1
         outputs = {"loss": torch.zeros(()), "targets": torch.tensor(float(targets))}
-        log.on_train_batch_end(trainer, Mock(), outputs, {"tokens": torch.zeros(2, 8)}, 0)
+        batch = {"tokens": torch.zeros(2, 8), "num_tokens": torch.tensor([8, 4])}
+        log.on_train_batch_end(trainer, Mock(), outputs, batch, 0)
 
-    assert [row["batches_without_targets"] for row in read_training_log(log.path)] == [2]
+    (row,) = read_training_log(log.path)
+    assert (row["batches_without_targets"], row["padding_share"]) == (2, 0.25)
