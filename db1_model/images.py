@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from db1_model.config import ModelConfig
+from db1_model.positions import cut_interval
 
 
 class Patches(NamedTuple):
@@ -114,15 +115,10 @@ def cut_patches(images: Tensor, config: ModelConfig) -> Patches:
         raise ValueError(f"an image of {height} x {width} pixels; expected multiples of the patch size, {size}")
     rows, columns = height // size, width // size
     cut = images.reshape(count, 3, rows, size, columns, size).permute(0, 2, 4, 1, 3, 5)
-    row = _intervals(rows, config.position_vocab)[:, None].expand(rows, columns, 2).reshape(-1, 2)
-    column = _intervals(columns, config.position_vocab)[None].expand(rows, columns, 2).reshape(-1, 2)
+    row = torch.from_numpy(cut_interval(rows, config.position_vocab)).repeat_interleave(columns, 0)
+    column = torch.from_numpy(cut_interval(columns, config.position_vocab)).repeat(rows, 1)
     return Patches(
         cut.reshape(-1, 3, size, size),
         row.repeat(count, 1).to(images.device),
         column.repeat(count, 1).to(images.device),
     )
-
-
-def _intervals(parts: int, vocab: int) -> Tensor:
-    edges = torch.tensor([int(part / parts * vocab) for part in range(parts + 1)])
-    return torch.stack([edges[:-1], edges[1:]], dim=-1)  # (parts, 2)

@@ -204,11 +204,20 @@ def _patch_intervals(layout: StepLayout, config: ModelConfig) -> tuple[NDArray[n
     num_rows, num_columns = height // size, width // size
     row = np.repeat(np.arange(num_rows), num_columns)
     column = np.tile(np.arange(num_columns), num_rows)
-    return _interval(row, num_rows, config.position_vocab), _interval(column, num_columns, config.position_vocab)
+    return cut_interval(num_rows, config.position_vocab)[row], cut_interval(num_columns, config.position_vocab)[column]
 
 
-def _interval(part: NDArray[np.int64], parts: int, vocab: int) -> NDArray[np.int64]:
-    return np.stack([part * vocab // parts, (part + 1) * vocab // parts], axis=1)
+def cut_interval(parts: int, vocab: int) -> NDArray[np.int64]:
+    """Cut the positions of a row or column of patches: ``[low, high)`` of each patch, shape (parts, 2).
+
+    Computed in float32 as DB1 does, where a product may end just below a whole number.
+
+    Args:
+        parts: Patches.
+        vocab: Positions.
+    """
+    edges = np.arange(parts + 1, dtype=np.float32) / np.float32(parts) * np.float32(vocab)
+    return np.stack([edges[:-1], edges[1:]], axis=1).astype(np.int64)
 
 
 def _add_black(patches: PlacedPatches, count: int) -> PlacedPatches:

@@ -10,7 +10,7 @@ import torch
 
 from db1_model.config import ModelConfig
 from db1_model.images import cut_patches
-from db1_model.positions import NUMBERS, PATCH, StepPositions
+from db1_model.positions import NUMBERS, PATCH, StepPositions, cut_interval
 from db1_model.sequence import StepLayout, encode_episode
 from db1_model.text import TextTokenizer
 from db1_model.vocabulary import Vocabulary
@@ -139,3 +139,11 @@ def test_a_step_that_does_not_fit_is_refused(make_task: Callable) -> None:
         StepPositions(
             StepLayout.from_json(make_task("image", [1]).layout), replace(fitting, patch_size=32, context_length=64)
         )
+
+
+@pytest.mark.parametrize("vocab, parts", [(128, 5), (55, 11), (75, 15), (108, 9)])
+def test_intervals_of_patches_are_those_of_single_precision(vocab: int, parts: int) -> None:
+    index = torch.arange(parts)
+    expected = torch.stack([(index / parts * vocab).int(), ((index + 1) / parts * vocab).int()], dim=1)
+
+    assert np.array_equal(cut_interval(parts, vocab), expected.numpy())
