@@ -118,7 +118,8 @@ def _make_policy(stores: Stores, experiment: Experiment, task: Task, num_slots: 
     places = StepPositions(layout, checkpoint.model.config)
     transitions = places.context_length // places.num_positions
     prompt = choose_prompt(stores.shards.read_task(task.id), transitions, seed=_PROMPT_SEED)
-    return DB1Policy(checkpoint.model, layout, checkpoint.vocabulary, text, num_slots=num_slots, prompt=prompt)
+    layouts, prompts = [layout] * num_slots, [prompt] * num_slots
+    return DB1Policy(checkpoint.model, layouts, checkpoint.vocabulary, text, prompts=prompts)
 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def play(model: DB1, index: ShardIndex, stores: Stores, experiment: Experiment, 
     seeds = range(EVALUATION_SEED, EVALUATION_SEED + num_episodes)
     for task in index:
         layout = StepLayout.from_json(index[task].layout)
-        policy = DB1Policy(model, layout, vocabulary, tokenizer, num_slots=num_episodes)
+        policy = DB1Policy(model, [layout] * num_episodes, vocabulary, tokenizer)
         returns = [one.total_return for one in roll_out(get_task(task), policy, seeds, num_slots=num_episodes)]
         facts = stores.trajectories.read(task).manifest.metadata
         verdict = judge(task, returns, facts["reference_scores"], facts["floor"])

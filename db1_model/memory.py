@@ -1,29 +1,34 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from db1_model.config import ModelConfig
-from db1_model.query_blocks import shift_distances
+from db1_model.rotary import rotate, rotations_of
+from db1_model.streaming import Asked, Run, Step
 
 KEY_MULTIPLE = 64
-"""Remembered keys are attended to in multiples of this number, hidden ones among them."""
+"""Keys are attended to in multiples of this number, hidden ones among them: new sizes of products cost time."""
 
 
 class Memory:
     """Keys and values of the latest positions of many episodes, so that each position is computed once.
 
-    Every episode has a slot. The episodes of a step advance together along one axis of columns, so that a key's
-    distance from a query is the difference of their columns whenever its episode began. A query sees its own key and
-    the ``memory_length - 1`` before it; with ``memory="masked"`` those before its episode's first are hidden, with
-    ``"zeros"`` they are what hidden states of zero give, as in DB1.
+    Every episode has a slot, and every slot a row with a counter of its own: position p stands in column p modulo the
+    ring's size, so that rows of different age and of steps of different length need not be in step with each other. A
+    query sees its own key and the ``memory_length - 1`` before it; with ``memory="masked"`` those before its episode's
+    first are hidden, with ``"zeros"`` they are what hidden states of zero give, as in DB1.
 
     Args:
         config: The model's.
-        relative_keys: A layer's keys of the distances ``num_distances(config) - 1``, ..., 0, -1, for every layer: shape
-            (heads, distances + 1, d).
+        relative_keys: A layer's keys of the distances 0, ..., ``ring_size(config) - 1``, for every layer: shape (heads,
+            distances, d); none with rope.
         zero_keys: A layer's key and value of a hidden state of zero, for every layer: shape (2, heads, d).
         num_slots: Number of episodes.
     """
@@ -32,20 +37,26 @@ class Memory:
         self, config: ModelConfig, relative_keys: Sequence[Tensor], zero_keys: Sequence[Tensor], *, num_slots: int
     ) -> None:
         self.length = config.memory_length
+        self.ring = ring_size(config)
+        self.longest_step = self.ring - self.length + 1
         self.num_slots = num_slots
-        self.longest_step = longest_step(config)
-        self._zeros = config.memory == "zeros"
-        self._relative_keys = relative_keys
-        self._zero_keys = torch.stack(list(zero_keys), 1)  # (2, layers, heads, d)
-        _, layers, heads, d = self._zero_keys.shape
-        columns = self.length + self.longest_step
-        # keys and values: (2, layers, rows, heads, columns, d)
-        self._columns = self._zero_keys.new_zeros(2, layers, num_slots, heads, columns, d)
-        self._end = self.length
+        heads, d = zero_keys[0].shape[1:]
+        # for every layer keys (rows, heads, d, columns) and values (rows, heads, columns, d), as products like them
+        self.keys = [zero.new_zeros(num_slots, heads, d, self.ring) for zero in zero_keys]
+        self.values = [zero.new_zeros(num_slots, heads, self.ring, d) for zero in zero_keys]
+        self._relative_keys = [(keys * d**-0.5).transpose(1, 2).contiguous() for keys in relative_keys]
+        self._rope = config.position == "rope"
+        self._zeros = self._repeat_zeros(zero_keys) if config.memory == "zeros" else None
+        self._distances = _distances_of_columns(self.ring, self.length, self.device)
         self._slots = list(range(num_slots))  # of each row
-        self._first = [self._end] * num_slots  # each row's first visible column
-        self._behind = [0] * num_slots  # columns that passed since the row was last in a step
+        self._begin = np.zeros(num_slots, np.int64)  # each row's first position that is not hidden
+        self._end = np.zeros(num_slots, np.int64)  # each row's next position
         self.reset(self._slots)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the keys are."""
+        return self.keys[0].device
 
     @torch.inference_mode()
     def reset(self, slots: Sequence[int], prompt: Memory | None = None) -> None:
@@ -55,144 +66,158 @@ class Memory:
             slots: The slots.
             prompt: A memory with one slot; the new episodes remember what it does.
         """
-        for row in self._rows(slots):
-            self._behind[row] = 0
-            self._first[row] = self._end
-            if self._zeros:
-                self._first[row] -= self.length
-                self._columns[:, :, row, :, self._first[row] : self._end] = self._zero_keys[:, :, :, None]
-            if prompt is not None:
-                remembered = min(self.length, prompt._end - prompt._first[0])
-                self._first[row] = min(self._first[row], self._end - remembered)
-                columns = prompt._columns[:, :, 0, :, prompt._end - remembered : prompt._end]
-                self._columns[:, :, row, :, self._end - remembered : self._end] = columns
+        rows = self._rows(slots)
+        self._begin[rows] = self._end[rows] = 0
+        if prompt is not None:
+            self._begin[rows], self._end[rows] = prompt._begin[0], prompt._end[0]
+            for keys, values, *prompted in zip(self.keys, self.values, prompt.keys, prompt.values, strict=True):
+                keys[rows], values[rows] = prompted
+        elif self._zeros is not None:
+            self._end[rows] = self.length
+            for keys, values, zeros in zip(self.keys, self.values, self._zeros, strict=True):
+                keys[rows, ..., : self.length] = zeros[0].transpose(1, 2)
+                values[rows, :, : self.length] = zeros[1]
 
     @torch.inference_mode()
     def select(self, slots: Sequence[int]) -> None:
-        """Choose the episodes of the coming steps; row i of a step's tokens belongs to ``slots[i]``.
+        """Choose the episodes of the coming steps: the first row of a step belongs to ``slots[0]``, and so on.
+
+        Rows that change places are copied, so that slots that act together should be given in one order each time; the
+        first ones of the order last given cost nothing.
+
+        Raises:
+            ValueError: If a slot is given twice or does not exist.
+        """
+        self.check(slots)
+        if self._slots[: len(slots)] == list(slots):
+            return
+        order = self._rows(slots)
+        order += sorted(set(range(self.num_slots)) - set(order))
+        moved = [row for row, source in enumerate(order) if row != source]
+        sources = [order[row] for row in moved]
+        for cache in (*self.keys, *self.values):
+            cache[moved] = cache[sources]
+        self._slots = [self._slots[row] for row in order]
+        self._begin, self._end = self._begin[order], self._end[order]
+
+    def check(self, slots: Sequence[int]) -> None:
+        """Refuse slots that cannot act together.
 
         Raises:
             ValueError: If a slot is given twice or does not exist.
         """
         if len(set(slots)) != len(slots) or not set(slots) <= set(range(self.num_slots)):
             raise ValueError(f"slots {list(slots)}; expected different ones of 0..{self.num_slots - 1}")
-        order = self._rows(slots)
-        if order != list(range(len(order))):
-            order += sorted(set(range(self.num_slots)) - set(order))
-            self._columns = self._columns[:, :, order]
-            self._slots, self._first, self._behind = (
-                [values[row] for row in order] for values in (self._slots, self._first, self._behind)
-            )
-        for row in range(len(slots)):
-            self._catch_up(row)
 
-    def skip(self, rows: Sequence[int]) -> None:
-        """Hide the next column of some rows whose episodes have not begun yet; only its own position sees it."""
-        for row in rows:
-            self._first[row] = self._end + 1
+    def begin_step(self, lengths: Sequence[int], *, last_only: bool = False) -> Step:
+        """Make room for the next positions of the first rows.
 
-    def begin_step(self, num_rows: int, num_columns: int) -> Step:
-        """Make room for the next columns of the first rows.
+        Args:
+            lengths: New positions of each row; a row with none takes no part.
+            last_only: Whether the last layer is asked for the last new position of each row alone.
 
         Raises:
-            ValueError: If the step is longer than ``longest_step``.
+            ValueError: If a row gets more than ``longest_step`` positions.
         """
-        if num_columns > self.longest_step:
-            raise ValueError(f"a step of {num_columns} positions; expected at most {self.longest_step}")
-        if self._end + num_columns > self._columns.shape[-2]:
-            self._move_left()
-        begin, self._end = self._end, self._end + num_columns
-        for row in range(num_rows, self.num_slots):
-            self._behind[row] += num_columns
-        seen = min(begin - min(self._first[:num_rows]), self.length - 1)
-        first = begin - min(-(-seen // KEY_MULTIPLE) * KEY_MULTIPLE, self.length - 1)
-        return Step(
-            self._columns[:, :, :num_rows, :, first : self._end],
-            self._relative_keys,
-            _hide(self._first[:num_rows], first, begin, self._end, self.length, self._columns.device),
-        )
+        counts = np.array(lengths, np.int64)
+        if counts.max() > self.longest_step:
+            raise ValueError(f"a step of {counts.max()} positions; expected at most {self.longest_step}")
+        ends = counts.cumsum()
+        rows = np.arange(len(counts)).repeat(counts)
+        positions = np.arange(ends[-1]) + (self._end[: len(counts)] - ends + counts).repeat(counts)
+        self._end[: len(counts)] += counts
+        columns = positions % self.ring
+        farthest = np.minimum(positions - self._begin[rows], self.length - 1)  # distance that is not hidden
+        everything = last = self._ask(counts, columns, farthest, positions)
+        if last_only and len(rows) > np.count_nonzero(counts):
+            chosen = (ends - 1)[counts > 0]
+            last = self._ask(counts.clip(max=1), columns[chosen], farthest[chosen], positions[chosen])
+            last = replace(last, places=self._move(chosen))
+        rotations = rotations_of(self._move(positions), self.keys[0].shape[2])[:, None, None] if self._rope else None
+        row, column = self._move(np.stack([rows, columns]))
+        return Step(self.keys, self.values, self._relative_keys, row, column, everything, last, rotations)
+
+    def _ask(
+        self,
+        counts: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        farthest: NDArray[np.int64],
+        positions: NDArray[np.int64],
+    ) -> Asked:
+        """Find out what some positions see.
+
+        Args:
+            counts: How many of them each row has.
+            columns: Their columns; like the others row after row.
+            farthest: The largest distances that they see.
+            positions: The positions.
+        """
+        found = list(_find_runs(counts))
+        # one column more than is taken, so that the largest distance is always a hidden one
+        taken = [min(_round_up(int(positions[places].max()) + 2), self.ring) for _, places, _ in found]
+        hidden = max(taken) - 1
+        table = self._distances.clamp(max=hidden)
+        runs = []
+        for (rows, places, queries), num_columns in zip(found, taken, strict=True):
+            column, reach = columns[places].reshape(-1, queries), farthest[places].reshape(-1, queries)
+            if (column == column[0]).all() and (reach == reach[0]).all():
+                column, reach = column[:1], reach[:1]
+            distances = table.unfold(0, num_columns, 1)[self._move(self.ring - 1 - column)]  # (rows, queries, columns)
+            if reach.min() < self.length - 1:
+                distances.masked_fill_(distances > self._move(reach)[..., None], hidden)
+            distances = distances[:, None]
+            mask = None
+            if self._rope:
+                mask = torch.zeros(distances.shape, device=self.device).masked_fill_(distances == hidden, -torch.inf)
+            runs.append(Run(rows, places, queries, distances, mask))
+        return Asked(runs, hidden + 1)
+
+    def _move(self, values: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
 
     def _rows(self, slots: Sequence[int]) -> list[int]:
         row_of = {slot: row for row, slot in enumerate(self._slots)}
         return [row_of[slot] for slot in slots]
 
-    def _catch_up(self, row: int) -> None:
-        """Move a row's columns to the end, after others have advanced without it."""
-        behind, self._behind[row] = self._behind[row], 0
-        if behind:
-            first = max(self._first[row], self._end - behind - self.length, 0)
-            columns = self._columns[:, :, row, :, first : self._end - behind].clone()
-            self._first[row] += behind
-            self._columns[:, :, row, :, self._end - columns.shape[-2] : self._end] = columns
-
-    def _move_left(self) -> None:
-        for row in range(self.num_slots):
-            self._catch_up(row)
-        moved = self._end - self.length
-        self._columns[..., : self.length, :] = self._columns[..., moved : self._end, :].clone()
-        self._end = self.length
-        self._first = [max(first - moved, 0) for first in self._first]
+    def _repeat_zeros(self, zero_keys: Sequence[Tensor]) -> list[Tensor]:
+        """The keys and values of ``length`` zero states from position 0 on, (2, heads, length, d) for every layer."""
+        zeros = [zero[:, :, None].expand(-1, -1, self.length, -1) for zero in zero_keys]
+        if not self._rope:
+            return zeros
+        rotations = rotations_of(torch.arange(self.length, device=self.device), zeros[0].shape[-1])
+        return [torch.stack([rotate(keys, rotations), values]) for keys, values in zeros]
 
 
-class Step:
-    """What the layers of one step attend to.
+def ring_size(config: ModelConfig) -> int:
+    """Columns of a row: as many as a query sees and room for a step, rounded up to ``KEY_MULTIPLE``."""
+    return _round_up(config.memory_length + KEY_MULTIPLE // 2)
+
+
+def _round_up(columns: int) -> int:
+    return -(-columns // KEY_MULTIPLE) * KEY_MULTIPLE
+
+
+def _distances_of_columns(ring: int, length: int, device: torch.device) -> Tensor:
+    """Distances of columns from a query, for every column that the query may take.
 
     Args:
-        columns: Keys and values, shape (2, layers, rows, heads, keys, d); a view of the memory.
-        relative_keys: As in ``Memory``.
-        hidden: Minus infinity where a key is hidden from a query, shape (rows, 1, queries, keys); None where none is.
+        ring: Number of columns.
+        length: Distances from here on are hidden, and become ``ring - 1``.
+        device: Where to.
+
+    Returns:
+        int64 of shape (2 * ring - 1,): those of a query in column c begin at ``ring - 1 - c``.
     """
-
-    def __init__(self, columns: Tensor, relative_keys: Sequence[Tensor], hidden: Tensor | None) -> None:
-        self._columns = columns
-        self._relative_keys = relative_keys
-        self._hidden = hidden
-
-    def attend(self, layer: int, query_key_value: Tensor, content_bias: Tensor, position_bias: Tensor) -> Tensor:
-        """Remember the step's keys and values in a layer and return its attention, shape (rows, queries, heads * d).
-
-        Args:
-            layer: The layer.
-            query_key_value: Shape (rows, queries, 3, heads, d).
-            content_bias: Shape (heads, d).
-            position_bias: Shape (heads, d).
-        """
-        rows, queries, _, heads, d = query_key_value.shape
-        keys, values = self._columns[:, layer]  # (rows, heads, keys, d)
-        num_keys = keys.shape[-2]
-        q, k, v = query_key_value.permute(2, 0, 3, 1, 4)  # (rows, heads, queries, d)
-        keys[:, :, num_keys - queries :] = k
-        values[:, :, num_keys - queries :] = v
-        r = self._relative_keys[layer]
-        scale = d**-0.5
-        qv = torch.add(position_bias[:, None] * scale, q, alpha=scale).transpose(0, 1).reshape(heads, -1, d)
-        # all distances each time, and numbers of keys that repeat: every new shape of a product costs a compilation
-        by_distance = torch.bmm(qv, r.transpose(1, 2)).view(heads, rows, queries, -1)
-        bias = shift_distances(by_distance)[..., by_distance.shape[-1] - 1 - num_keys :].transpose(0, 1)
-        if self._hidden is not None:
-            bias = bias + self._hidden
-        qu = torch.add(content_bias[:, None] * scale, q, alpha=scale).reshape(-1, queries, d)
-        scores = torch.bmm(qu, keys.flatten(0, 1).transpose(1, 2)).view(bias.shape).float() + bias
-        p = torch.softmax(scores, -1).to(values.dtype)
-        attended = torch.bmm(p.flatten(0, 1), values.flatten(0, 1)).view(rows, heads, queries, d)
-        return attended.transpose(1, 2).reshape(rows, queries, heads * d)
+    distances = torch.arange(ring - 1, -ring, -1, device=device) % ring
+    return distances.masked_fill_(distances >= length, ring - 1)
 
 
-def longest_step(config: ModelConfig) -> int:
-    """Most positions that a memory takes in one step; its columns move to the front after as many at the latest."""
-    return max(min(config.memory_length, 256), config.memory_length // 4)
-
-
-def num_distances(config: ModelConfig) -> int:
-    """How many distances, from 0 on, the queries of a step can have to the keys."""
-    return config.memory_length + longest_step(config) - 1
-
-
-def _hide(first: Sequence[int], begin: int, step: int, end: int, length: int, device: torch.device) -> Tensor | None:
-    if step + 1 == end and max(first) <= begin:
-        return None
-    key = torch.arange(begin, end)
-    query = torch.arange(step, end)[:, None]
-    visible = (key < query) & (key > query - length) & (key >= torch.tensor(first)[:, None, None, None])
-    visible |= key == query
-    return torch.zeros(visible.shape).masked_fill_(~visible, -torch.inf).to(device)
+def _find_runs(counts: NDArray[np.int64]) -> Iterator[tuple[slice, slice, int]]:
+    """Yield the rows, the places and the common count of neighbouring rows with equal counts, zero excepted."""
+    edges = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
+    place = 0
+    for first, last in pairwise(edges):
+        count = int(counts[first])
+        if count:
+            yield slice(first, last), slice(place, place + (last - first) * count), count
+        place += (last - first) * count

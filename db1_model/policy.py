@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +13,7 @@ from torch import Tensor
 
 from db1_model.images import Patches
 from db1_model.memory import Memory
-from db1_model.positions import StepPositions
+from db1_model.positions import PlacedPatches, StepPositions
 from db1_model.precision import fast_float32
 from db1_model.sequence import StepLayout, decode_action_tokens, encode_observations
 from db1_model.text import TextTokenizer
@@ -19,80 +22,88 @@ from db1_model.vocabulary import Vocabulary
 
 Prompt = tuple[NDArray[np.uint16], NDArray[np.uint8] | None]
 """Stored tokens of expert steps, shape (steps, tokens a step), and their images or None, as ``choose_prompt`` gives."""
+Mask = NDArray[np.bool_] | None
+"""The legal values of a discrete action, shape (values,), or None when all are legal."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What slots of one task have in common: their steps, the places of these, and the legal tokens of an action."""
+
+    layout: StepLayout
+    places: StepPositions
+    legal: tuple[int, int]
+
+
+_Choice = tuple[slice, tuple[int, int], Tensor | None]
+"""Rows whose legal tokens are one range, the range's first token and the one after its last, what masks forbid."""
 
 
 class DB1Policy:
-    """Plays a task with a model, in many environments at once, one slot each.
+    """Plays with a model in many environments at once, one slot each; the slots' tasks may differ.
 
-    An observation and its separator are one pass, every further dimension of the action is one more. The action's last
-    token enters with the next observation. An episode's past is held as keys and values.
+    All observations and their separators are one pass, every further dimension of the actions is one more, for the
+    slots whose action has it. An action's last token enters with the next observation. An episode's past is held as
+    keys and values. The chosen tokens leave the model's device once, when all actions are complete.
 
     Args:
         model: The model; it is put into evaluation mode.
-        layout: The steps of the task.
+        layouts: The steps of each slot's task.
         vocabulary: The vocabulary that the model was trained with.
         tokenizer: The text tokenizer of that vocabulary.
-        num_slots: Number of environments.
-        prompt: Expert steps that every episode begins with.
+        prompts: Expert steps that the episodes of each slot begin with, or None; equal ones are computed once.
         temperature: 0 takes the likeliest action; above it, actions are drawn with logits over the temperature.
         seed: Seed of these draws.
 
     Raises:
-        ValueError: If layout, vocabulary and model do not belong together.
+        ValueError: If layouts, vocabulary, model and prompts do not belong together.
     """
 
     def __init__(
         self,
         model: DB1,
-        layout: StepLayout,
+        layouts: Sequence[StepLayout],
         vocabulary: Vocabulary,
         tokenizer: TextTokenizer,
         *,
-        num_slots: int,
-        prompt: Prompt | None = None,
+        prompts: Sequence[Prompt | None] | None = None,
         temperature: float = 0.0,
         seed: int = 0,
     ) -> None:
-        if layout.vocabulary_digest != vocabulary.digest:
-            raise ValueError(
-                f"the task was tokenized with vocabulary {layout.vocabulary_digest[:12]}, the model was trained with "
-                f"{vocabulary.digest[:12]}; make tokens, shards and checkpoint with one tokenizer and preset"
-            )
+        for layout in layouts:
+            if layout.vocabulary_digest != vocabulary.digest:
+                raise ValueError(
+                    f"a task was tokenized with vocabulary {layout.vocabulary_digest[:12]}, the model was trained with "
+                    f"{vocabulary.digest[:12]}; make tokens, shards and checkpoint with one tokenizer and preset"
+                )
         if vocabulary.size != model.config.vocab_size:
             raise ValueError(f"a vocabulary of {vocabulary.size} tokens; the model has {model.config.vocab_size}")
+        if prompts is not None and len(prompts) != len(layouts):
+            raise ValueError(f"{len(prompts)} prompts for {len(layouts)} slots; expected as many")
         self.model = model.eval()
-        self.layout, self.vocabulary, self.tokenizer = layout, vocabulary, tokenizer
-        self.places = StepPositions(layout, model.config)
+        self.layouts, self.vocabulary, self.tokenizer = list(layouts), vocabulary, _CachedTokenizer(tokenizer)
         self.temperature = temperature
         self._device = model.device
         self._generator = torch.Generator(self._device).manual_seed(seed)
-        if layout.action_kind == "continuous":
-            self._legal = vocabulary.bin_start, vocabulary.separator
-        else:
-            self._legal = 0, layout.num_actions
-        local = torch.from_numpy(self.places.local_positions).to(self._device)
-        self._local = local[: self.places.num_observation + 1]
-        # memories of zeros are before an episode's first token, so that no column may be skipped there
-        self._fold = model.config.memory == "masked"
-        self._memory = model.make_memory(num_slots)
-        self._prompt, self._prompt_last = self._remember(prompt) if prompt is not None else (None, None)
-        # the token of each slot that the memory lacks; None at an episode's beginning
-        self._pending: list[Tensor | None] = [None] * num_slots
-        self.reset(range(num_slots))
+        # tasks whose actions take most passes come first, so that the slots which still need one are the first rows
+        kinds = [_Kind(one, StepPositions(one, model.config), self._find_legal(one)) for one in dict.fromkeys(layouts)]
+        self._kinds = sorted(kinds, key=lambda kind: (-kind.layout.action_tokens, kind.legal))
+        number = {kind.layout: number for number, kind in enumerate(self._kinds)}
+        self._kind = [number[layout] for layout in layouts]  # of each slot
+        self._memory = model.make_memory(len(layouts))
+        self._prompts = self._remember(prompts or [None] * len(layouts))
+        # the token of each slot that the memory lacks; -1 at an episode's beginning
+        self._pending = np.full(len(layouts), -1, np.int64)
+        self.reset(range(len(layouts)))
 
     def reset(self, slots: Sequence[int]) -> None:
         """Forget what these slots saw: a new episode begins in each, after the prompt if there is one."""
-        self._memory.reset(slots, self._prompt)
         for slot in slots:
-            self._pending[slot] = self._prompt_last
+            prompt, self._pending[slot] = self._prompts[slot]
+            self._memory.reset([slot], prompt)
 
     @torch.inference_mode()
-    def act(
-        self,
-        slots: Sequence[int],
-        observations: Sequence[Mapping[str, Any]],
-        masks: Sequence[NDArray[np.bool_] | None],
-    ) -> list[Any]:
+    def act(self, slots: Sequence[int], observations: Sequence[Mapping[str, Any]], masks: Sequence[Mask]) -> list[Any]:
         """Return an action for each slot: a whole number, or a float32 array in [-1, 1].
 
         Args:
@@ -106,86 +117,169 @@ class DB1Policy:
         """
         if not slots:
             return []
-        forbidden = self._forbid(slots, masks)
-        batch = {key: np.array([observation[key] for observation in observations]) for key in observations[0]}
-        rows, images = encode_observations(batch, self.layout, self.tokenizer, self.vocabulary)
-        self._memory.select(slots)
+        self._memory.check(slots)
+        order = sorted(range(len(slots)), key=lambda place: (self._kind[slots[place]], slots[place]))
+        rows = [slots[place] for place in order]
+        choices = self._find_choices(rows, [masks[place] for place in order])
+        steps = self._encode(rows, [observations[place] for place in order])
+        self._memory.select(rows)
+        num_tokens = np.array([self.layouts[slot].action_tokens for slot in rows])
+        chosen = np.zeros((len(rows), num_tokens.max()), np.int64)
         with fast_float32():
-            hidden = self._observe(slots, rows, images)
-            chosen = [self._choose(hidden, forbidden)]
-            for _ in range(self.layout.action_tokens - 1):
-                chosen.append(self._choose(self._step(chosen[-1]), forbidden))
-            if self._fold:
-                for slot, token in zip(slots, chosen[-1], strict=True):
-                    self._pending[slot] = token
+            tokens = [self._choose(self._look(steps, self._memory), choices)]
+            for place in range(1, num_tokens.max()):
+                token = tokens[-1][: np.count_nonzero(num_tokens > place), None]
+                hidden = self.model.step(token, torch.zeros_like(token), self._memory)
+                tokens.append(self._choose(hidden[:, 0], choices))
+            found = torch.cat(tokens).cpu().numpy()
+        chosen.T[np.arange(num_tokens.max())[:, None] < num_tokens] = found
+        self._pending[rows] = chosen[np.arange(len(rows)), num_tokens - 1]
+        return self._decode(chosen, order, rows)
+
+    def _find_choices(self, rows: Sequence[int], masks: Sequence[Mask]) -> list[_Choice]:
+        """Gather neighbouring rows whose legal tokens are the same range."""
+        choices: list[_Choice] = []
+        for (first, last), group in groupby(range(len(rows)), key=lambda row: self._kinds[self._kind[rows[row]]].legal):
+            members = list(group)
+            forbidden = None
+            if any(masks[row] is not None for row in members):
+                legal = np.array([np.ones(last - first, bool) if masks[row] is None else masks[row] for row in members])
+                if not legal.any(1).all():
+                    slot = rows[members[int(legal.any(1).argmin())]]
+                    raise ValueError(f"the mask of slot {slot} allows no action")
+                forbidden = torch.from_numpy(~legal).to(self._device, non_blocking=True)
+            choices.append((slice(members[0], members[-1] + 1), (first, last), forbidden))
+        return choices
+
+    def _encode(self, rows: Sequence[int], observations: Sequence[Mapping[str, Any]]) -> _Steps:
+        """Join the rows' last actions and new observations; those of a kind stand together."""
+        parts = []
+        for number, group in groupby(range(len(rows)), key=lambda row: self._kind[rows[row]]):
+            kind, members = self._kinds[number], list(group)
+            batch = {key: np.array([observations[row][key] for row in members]) for key in observations[members[0]]}
+            stored, images = encode_observations(batch, kind.layout, self.tokenizer, self.vocabulary)
+            pending = self._pending[[rows[row] for row in members]]
+            placed = np.column_stack([pending, kind.places.place_tokens(stored)])
+            kept = np.ones(placed.shape, bool)
+            kept[:, 0] = pending >= 0
+            local = np.broadcast_to(np.roll(kind.places.local_positions, 1)[: placed.shape[1]], placed.shape)
+            parts.append(_Steps.of(kind.places, placed[kept], local[kept], kept.sum(1).tolist(), stored, images))
+        return parts[0] if len(parts) == 1 else _Steps.join(parts)
+
+    def _look(self, steps: _Steps, memory: Memory) -> Tensor:
+        """Hidden states after the last position of each row, shape (rows, width)."""
+        tokens, local, numbers = (
+            torch.from_numpy(values).to(self._device, non_blocking=True)
+            for values in (steps.tokens, steps.positions, steps.numbers)
+        )
+        patches = Patches(*(torch.from_numpy(values).to(self._device, non_blocking=True) for values in steps.patches))
+        return self.model.step(
+            tokens, local, memory, lengths=steps.lengths, last_only=True, numbers=numbers, patches=patches
+        )
+
+    def _choose(self, hidden: Tensor, choices: Sequence[_Choice]) -> Tensor:
+        """Choose a legal token for each of the first rows, int64 of shape (rows,)."""
+        tokens = []
+        for rows, (first, last), forbidden in choices:
+            logits = self.model.logits(hidden[rows], first, last).float()
+            if forbidden is not None:
+                logits = logits.masked_fill(forbidden[: len(logits)], -torch.inf)
+            if self.temperature == 0:
+                tokens.append(logits.argmax(-1) + first)
             else:
-                self._step(chosen[-1])
-        tokens = torch.stack(chosen, dim=1).cpu().numpy()
-        return list(decode_action_tokens(tokens, self.layout, self.vocabulary, edge=self.model.config.bin_edge))
+                p = torch.softmax(logits / self.temperature, -1)
+                tokens.append(torch.multinomial(p, 1, generator=self._generator).squeeze(1) + first)
+            if rows.stop >= len(hidden):
+                break
+        return tokens[0] if len(tokens) == 1 else torch.cat(tokens)
 
-    def _observe(self, slots: Sequence[int], rows: NDArray[np.uint16], images: NDArray[np.uint8] | None) -> Tensor:
-        """Hidden states after the separator, shape (slots, width)."""
-        tokens = torch.from_numpy(self.places.place_tokens(rows)).to(self._device)
-        local = self._local
-        pending = [self._pending[slot] for slot in slots]
-        if any(token is not None for token in pending):
-            # an episode that begins now has nothing there
-            self._memory.skip([row for row, token in enumerate(pending) if token is None])
-            nothing = tokens.new_zeros(())
-            first = torch.stack([nothing if token is None else token for token in pending])
-            tokens = torch.cat([first[:, None], tokens], dim=1)
-            local = torch.cat([local.new_zeros(1), local])
-        hidden = self._look(tokens, local, rows, images, self._memory)
-        return hidden[:, -1]
+    def _decode(self, tokens: NDArray[np.int64], order: Sequence[int], rows: Sequence[int]) -> list[Any]:
+        """Return the actions of tokens of shape (rows, dimensions), row i at the place ``order[i]``."""
+        actions: list[Any] = [None] * len(rows)
+        for number, group in groupby(range(len(rows)), key=lambda row: self._kind[rows[row]]):
+            members, layout = list(group), self._kinds[number].layout
+            legal = tokens[members, : layout.action_tokens]
+            decoded = decode_action_tokens(legal, layout, self.vocabulary, edge=self.model.config.bin_edge)
+            for row, action in zip(members, decoded, strict=True):
+                actions[order[row]] = action
+        return actions
 
-    def _look(
-        self,
-        tokens: Tensor,
-        local: Tensor,
-        rows: NDArray[np.uint16],
+    def _remember(self, prompts: Sequence[Prompt | None]) -> list[tuple[Memory | None, int]]:
+        """For each slot a memory of its prompt, of which the last token is left pending, and that token."""
+        known: dict[Any, tuple[Memory | None, int]] = {None: (None, -1)}
+        keys = []
+        for number, prompt in zip(self._kind, prompts, strict=True):
+            key = None if prompt is None else (number, *(None if part is None else part.tobytes() for part in prompt))
+            keys.append(key)
+            if prompt is None or key in known:
+                continue
+            places, (stored, images) = self._kinds[number].places, prompt
+            placed = places.place_tokens(stored).flatten()
+            local = np.tile(places.local_positions, len(stored))
+            memory = self.model.make_memory(1)
+            with fast_float32():
+                self._look(_Steps.of(places, placed[:-1], local[:-1], [len(placed) - 1], stored, images), memory)
+            known[key] = memory, int(placed[-1])
+        return [known[key] for key in keys]
+
+    def _find_legal(self, layout: StepLayout) -> tuple[int, int]:
+        """The first token of an action, and the one after the last."""
+        if layout.action_kind == "continuous":
+            return self.vocabulary.bin_start, self.vocabulary.separator
+        return 0, layout.num_actions
+
+
+class _Steps(NamedTuple):
+    """Positions of several rows, one row after another, and what stands at those that are no tokens.
+
+    Args:
+        tokens: int64 of shape (positions,).
+        positions: Local positions, of the same shape.
+        lengths: Positions of each row.
+        numbers: Runs of numbers, as in ``TokenSequence``.
+        patches: Image patches, as in ``TokenSequence``.
+    """
+
+    tokens: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    lengths: list[int]
+    numbers: NDArray[np.int64]
+    patches: PlacedPatches
+
+    @classmethod
+    def of(
+        cls,
+        places: StepPositions,
+        tokens: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        lengths: list[int],
+        stored: NDArray[np.uint16],
         images: NDArray[np.uint8] | None,
-        memory: Memory,
-    ) -> Tensor:
-        numbers = torch.from_numpy(self.places.place_numbers(rows)).to(self._device) if self.places.num_runs else None
-        patches = None
-        if images is not None:
-            patches = Patches(*(torch.from_numpy(x).to(self._device) for x in self.places.place_patches(images)))
-        return self.model.step(tokens, local.expand(tokens.shape), memory, numbers=numbers, patches=patches)
+    ) -> _Steps:
+        """Add the runs and patches of steps of one task; see ``StepPositions`` for the stored tokens and images."""
+        return cls(tokens, positions, lengths, places.place_numbers(stored), places.place_patches(images))
 
-    def _step(self, token: Tensor) -> Tensor:
-        """Hidden states after one more token of the action, shape (slots, width)."""
-        return self.model.step(token[:, None], torch.zeros_like(token)[:, None], self._memory)[:, -1]
+    @classmethod
+    def join(cls, parts: Sequence[_Steps]) -> _Steps:
+        """Put the rows of several tasks one after another."""
+        pixels, rows, columns = (
+            np.concatenate(values) for values in zip(*(part.patches for part in parts), strict=True)
+        )
+        return cls(
+            np.concatenate([part.tokens for part in parts]),
+            np.concatenate([part.positions for part in parts]),
+            [length for part in parts for length in part.lengths],
+            np.concatenate([part.numbers for part in parts]),
+            (pixels, rows, columns),
+        )
 
-    def _choose(self, hidden: Tensor, forbidden: Tensor | None) -> Tensor:
-        """Choose a legal token for each hidden state, int64 of shape (slots,)."""
-        first, last = self._legal
-        logits = self.model.logits(hidden, first, last).float()
-        if forbidden is not None:
-            logits = logits.masked_fill(forbidden, -torch.inf)
-        if self.temperature == 0:
-            return logits.argmax(-1) + first
-        p = torch.softmax(logits / self.temperature, -1)
-        return torch.multinomial(p, 1, generator=self._generator).squeeze(1) + first
 
-    def _forbid(self, slots: Sequence[int], masks: Sequence[NDArray[np.bool_] | None]) -> Tensor | None:
-        if all(mask is None for mask in masks):
-            return None
-        legal = np.ones((len(masks), self.layout.num_actions), bool)
-        for row, mask in enumerate(masks):
-            if mask is not None:
-                legal[row] = mask
-        if not legal.any(1).all():
-            raise ValueError(f"the mask of slot {slots[int(legal.any(1).argmin())]} allows no action")
-        return torch.from_numpy(~legal).to(self._device)
+class _CachedTokenizer(TextTokenizer):
+    """Encodes a text once that comes at each step, as a mission does."""
 
-    def _remember(self, prompt: Prompt) -> tuple[Memory, Tensor | None]:
-        """Fill a memory of one slot with a prompt; its last token is left pending where tokens are folded."""
-        rows, images = prompt
-        tokens = torch.from_numpy(self.places.place_tokens(rows)).to(self._device).flatten()
-        local = torch.from_numpy(np.tile(self.places.local_positions, len(rows))).to(self._device)
-        memory = self.model.make_memory(1)
-        memory.select([0])
-        end = len(tokens) - 1 if self._fold else len(tokens)
-        with fast_float32():
-            self._look(tokens[None, :end], local[:end], rows, images, memory)
-        return memory, tokens[-1] if self._fold else None
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        super().__init__(tokenizer._tokenizer)
+        self._encode = lru_cache(maxsize=1024)(tokenizer.encode)
+
+    def encode(self, text: str) -> list[int]:
+        return self._encode(text)

@@ -23,3 +23,18 @@ def fast_float32() -> Iterator[None]:
         yield
     finally:
         matmul.fp32_precision = before
+
+
+@contextmanager
+def blas_float32() -> Iterator[None]:
+    """Compute float32 matrix products with the BLAS library even within ``fast_float32``.
+
+    It multiplies a vector with many matrices at the speed of memory, about twice as fast as oneDNN.
+    """
+    matmul = mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -13,8 +13,9 @@ from db1_model.config import ModelConfig
 from db1_model.embedding import Embedding
 from db1_model.images import Patches
 from db1_model.loss import find_loss_places, mean_cross_entropy
-from db1_model.memory import Memory, Step, num_distances
+from db1_model.memory import Memory, ring_size
 from db1_model.rotary import rotations_of
+from db1_model.streaming import Step
 
 
 class DB1(nn.Module):
@@ -93,14 +94,16 @@ class DB1(nn.Module):
         Args:
             num_slots: Episodes that it holds.
         """
-        config = self.config
+        config, blocks = self.config, list(self._blocks())
         with torch.inference_mode():
-            distances = torch.arange(num_distances(config) - 1, -2, -1, device=self.device)
-            sinusoids = sinusoids_of(distances.clamp(max=config.context_length), config.width).to(
-                self.content_bias.dtype
-            )
-            blocks = list(self._blocks())
-            relative_keys = [block.attention.relative_keys(sinusoids).contiguous() for block in blocks]
+            relative_keys = []
+            if config.position == "relative":
+                distances = torch.arange(ring_size(config), device=self.device).clamp(max=config.context_length)
+                sinusoids = sinusoids_of(distances, config.width).to(self.content_bias.dtype)
+                attentions = [block.attention for block in blocks]
+                relative_keys = [
+                    one.relative_keys(sinusoids) for one in attentions if isinstance(one, RelativeAttention)
+                ]
             return Memory(config, relative_keys, [block.zero_key_value() for block in blocks], num_slots=num_slots)
 
     @torch.inference_mode()
@@ -110,29 +113,54 @@ class DB1(nn.Module):
         positions: Tensor | None,
         memory: Memory,
         *,
+        lengths: Sequence[int] | None = None,
+        last_only: bool = False,
         numbers: Tensor | None = None,
         patches: Patches | None = None,
     ) -> Tensor:
         """Return the hidden states of the next positions of the episodes that the memory has selected, and remember.
 
         Args:
-            tokens: int64 of shape (episodes, length), as in ``forward``.
+            tokens: int64 of shape (episodes, length), as in ``forward``, or (sum of ``lengths``,).
             positions: Of the same shape, as in ``forward``.
             memory: Made by ``make_memory``.
+            lengths: How many positions each episode gets; they stand one episode after another.
+            last_only: Whether to return the hidden states of each episode's last position alone, which costs less.
             numbers: As in ``forward``.
             patches: As in ``forward``.
 
         Returns:
-            Shape (episodes, length, width); an inference tensor, of no use where gradients are recorded.
+            Shape (..., width) where the tokens' is (...), or (episodes, width) with ``last_only``; an inference tensor,
+            of no use where gradients are recorded.
         """
-        x = self.embedding(tokens, positions, numbers, patches)
-        pieces = []
-        for piece in x.split(memory.longest_step, dim=1):
-            step = memory.begin_step(*piece.shape[:2])
-            for layer, block in enumerate(self._blocks()):
-                piece = block.step(piece, step, layer, *self._biases(layer))
-            pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+        shape = tokens.shape
+        counts = [shape[1]] * shape[0] if lengths is None else list(lengths)
+        positions = None if positions is None else positions.reshape(1, -1)
+        x = self.embedding(tokens.reshape(1, -1), positions, numbers, patches)[0]
+        if max(counts) <= memory.longest_step:
+            hidden = self._pass(x, memory.begin_step(counts, last_only=last_only))
+        else:
+            hidden = self._pass_in_parts(x, counts, memory)
+            if last_only:
+                hidden = hidden[torch.tensor(counts).cumsum(0).to(x.device) - 1]
+        return hidden if last_only else hidden.unflatten(0, shape)
+
+    def _pass(self, x: Tensor, step: Step) -> Tensor:
+        """Hidden states of the positions that a step asks for; ``x`` are embeddings of shape (positions, width)."""
+        x = x[None]
+        for layer, block in enumerate(self._blocks()):
+            x = block.step(x, step, layer, *self._biases(layer))
+        return x[0]
+
+    def _pass_in_parts(self, x: Tensor, counts: Sequence[int], memory: Memory) -> Tensor:
+        """Hidden states of all positions, of which some episodes have more than a step takes."""
+        hidden = torch.empty_like(x)
+        places = torch.arange(len(x), device=x.device).split(list(counts))
+        for begin in range(0, max(counts), memory.longest_step):
+            parts = [episode[begin : begin + memory.longest_step] for episode in places]
+            chosen = torch.cat(parts)
+            hidden[chosen] = self._pass(x[chosen], memory.begin_step([len(part) for part in parts]))
+        return hidden
 
     def logits(self, hidden: Tensor, first: int = 0, last: int | None = None) -> Tensor:
         """Return the logits of the tokens ``first..last - 1`` (of all by default) after these hidden states.
@@ -240,10 +268,17 @@ class Block(nn.Module):
         return self._feed_forward(self._join(x, attended, self.attention_norm))
 
     def step(self, x: Tensor, step: Step, layer: int, *biases: Tensor) -> Tensor:
-        """Return the next layer's input of new positions, which also attend to what the memory holds."""
+        """Return the next layer's input of the positions that it asks for; they also attend to what the memory holds.
+
+        Args:
+            x: Shape (1, positions, width).
+            step: What the memory holds.
+            layer: The block's number.
+            *biases: As in ``forward``.
+        """
         query_key_value = self.attention.project(self._before(x, self.attention_norm))
-        attended = self.attention.output(step.attend(layer, query_key_value, *biases))
-        return self._feed_forward(self._join(x, attended, self.attention_norm))
+        attended = self.attention.output(step.attend(layer, query_key_value[0], *biases)[None])
+        return self._feed_forward(self._join(step.narrow(layer, x[0])[None], attended, self.attention_norm))
 
     def zero_key_value(self) -> Tensor:
         """Return the key and the value of a hidden state of zero, shape (2, heads, width / heads)."""

@@ -91,7 +91,8 @@ def make_policy(stores: Stores, name: str, task: Task, *, num_slots: int, device
         shards = None
     if shards is not None and shards.layout["vocabulary_digest"] == vocabulary.digest:
         prompt = choose_prompt(shards, places.context_length // places.num_positions, seed=_PROMPT_SEED)
-    return DB1Policy(model, layout, vocabulary, text, num_slots=num_slots, prompt=prompt), prompt is not None
+    layouts, prompts = [layout] * num_slots, [prompt] * num_slots
+    return DB1Policy(model, layouts, vocabulary, text, prompts=prompts), prompt is not None
 
 
 def _explain(kind: str, name: str, fault: str) -> ValueError:
