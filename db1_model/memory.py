@@ -16,6 +16,9 @@ from db1_model.streaming import Asked, Run, Step
 KEY_MULTIPLE = 64
 """Keys are attended to in multiples of this number, hidden ones among them: new sizes of products cost time."""
 
+CACHED_SCORES = 2**18
+"""A CPU computes as many scores at once, so that they stay in its cache from the product to the softmax."""
+
 
 class Memory:
     """Keys and values of the latest positions of many episodes, so that each position is computed once.
@@ -169,7 +172,9 @@ class Memory:
             mask = None
             if self._rope:
                 mask = torch.zeros(distances.shape, device=self.device).masked_fill_(distances == hidden, -torch.inf)
-            runs.append(Run(rows, places, queries, distances, mask))
+            run = Run(rows, places, queries, distances, mask)
+            num_scores = self.keys[0].shape[1] * queries * num_columns  # of a row
+            runs += run.split(max(1, CACHED_SCORES // num_scores)) if self.device.type == "cpu" else [run]
         return Asked(runs, hidden + 1)
 
     def _move(self, values: NDArray[np.int64]) -> Tensor:

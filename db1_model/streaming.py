@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +28,16 @@ class Run:
     queries: int
     distances: Tensor
     hidden: Tensor | None
+
+    def split(self, num_rows: int) -> Iterator[Run]:
+        """Yield runs of at most so many of the rows."""
+        first, last = self.rows.start, self.rows.stop
+        for begin in range(first, last, num_rows):
+            end = min(begin + num_rows, last)
+            part = slice(begin - first, end - first) if len(self.distances) > 1 else slice(None)
+            places = slice(*(self.places.start + (row - first) * self.queries for row in (begin, end)))
+            hidden = None if self.hidden is None else self.hidden[part]
+            yield Run(slice(begin, end), places, self.queries, self.distances[part], hidden)
 
 
 @dataclass(frozen=True)
