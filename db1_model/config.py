@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from db1_model.weights import Weights
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -126,7 +128,12 @@ class TrainingConfig:
         attention: What computes relative attention: ``blocks``, ``sdpa``, ``flex``, or what suits the device.
         checkpoint_activations: Whether blocks are computed again for the gradient, to save memory.
         compile_blocks: Whether ``torch.compile`` compiles the blocks; worth it on a GPU.
-        weights: Sampling weight of tasks by id; tasks without one share the rest equally.
+        num_workers: Processes beside each training process that build its batches; 0 for none.
+        weights: How much of the training each task gets: fields of ``Weights``, or shares of tasks by id. In JSON also
+            the name of a kind such as ``gato``, or the path of a JSON file, which is read at once.
+
+    Raises:
+        ValueError: If the weights are none of these.
     """
 
     preset: str = "db1-nano"
@@ -150,7 +157,11 @@ class TrainingConfig:
     attention: Literal["auto", "blocks", "sdpa", "flex"] = "auto"
     checkpoint_activations: bool = False
     compile_blocks: bool = False
-    weights: Mapping[str, float] | None = None
+    num_workers: int = 0
+    weights: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        Weights.read(self.weights)
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""
@@ -161,9 +172,12 @@ class TrainingConfig:
         """Read what ``to_json`` returned.
 
         Raises:
-            ValueError: If a key is not a field of the configuration.
+            ValueError: If a key is not a field of the configuration, or a value makes no sense.
         """
-        return cls(**_known(cls, value))
+        known = _known(cls, value)
+        if isinstance(known.get("weights"), str):
+            known["weights"] = Weights.read(known["weights"]).to_json()
+        return cls(**known)
 
 
 def _known(cls: type, value: Mapping[str, Any]) -> dict[str, Any]:

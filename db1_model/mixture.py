@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+
+from db1_model.weights import share_tasks as share_tasks
 
 _SHARE_UNITS = 2**48  # shares are whole multiples of this fraction, so that all counting is exact
 _MASK = 2**64 - 1
@@ -52,31 +54,15 @@ class Mixture:
                 node, position = second, position - before
         return node, position
 
-
-def share_tasks(tasks: Sequence[str], weights: Mapping[str, float] | None) -> list[float]:
-    """Return the share of each task in the training positions.
-
-    Args:
-        tasks: Ids of the tasks.
-        weights: Shares of some tasks by id; the others share what is left of 1 equally. When every task has one, they
-            need not add up to 1.
-
-    Raises:
-        ValueError: If a weight is of an unknown task, or nothing is left for the tasks without one.
-    """
-    weights = weights or {}
-    if unknown := sorted(set(weights) - set(tasks)):
-        raise ValueError(
-            f"a weight for task {unknown[0]!r}, which the shards do not hold; they hold {', '.join(tasks)}"
-        )
-    others = [task for task in tasks if task not in weights]
-    left = 1.0 - math.fsum(weights.values())
-    if others and left <= 0:
-        raise ValueError(
-            f"the weights add up to {1.0 - left:g}, which leaves nothing for {len(others)} tasks without one, such as "
-            f"{others[0]!r}; expected less than 1"
-        )
-    return [weights[task] if task in weights else left / len(others) for task in tasks]
+    def counts(self, position: int) -> list[int]:
+        """Return how many of the positions before a global position are each task's; O(tasks) whatever the position."""
+        counts = [0] * (self.num_tasks + len(self._splits))
+        counts[self._root] = position
+        for node in range(len(counts) - 1, self.num_tasks - 1, -1):  # a node comes after its children
+            first_units, units, first, second = self._splits[node - self.num_tasks]
+            counts[first] = (2 * counts[node] * first_units + units) // (2 * units)
+            counts[second] = counts[node] - counts[first]
+        return counts[: self.num_tasks]
 
 
 def mix(*values: int) -> int:

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from db1_model.mixture import Mixture, draw_below, permute, share_tasks
+from db1_model.mixture import Mixture, draw_below, permute
+from db1_model.weights import GATO_WEIGHTS, share_tasks
 
 RNG = np.random.default_rng(0)
 SHARES = {
@@ -45,22 +46,34 @@ def test_a_far_position_is_reached_at_once_and_counts_as_if_walked_to() -> None:
         assert abs(visit - position * shares[task]) < 2
 
 
-def test_tasks_without_a_weight_share_what_is_left() -> None:
-    assert share_tasks(["a", "b", "c"], {"b": 0.5}) == [0.25, 0.5, 0.25]
-    assert share_tasks(["a", "b"], None) == [0.5, 0.5]
-    assert share_tasks(["a", "b"], {"a": 3, "b": 1}) == [3, 1]
+def test_870_tasks_with_gatos_weights_stay_within_2_of_their_shares_at_every_one_of_200_000_positions() -> None:
+    sizes = dict.fromkeys(GATO_WEIGHTS, 16) | {"dm_lab": 254, "babyai": 46, "meta_world": 45, "control": 7, "tsp": 264}
+    tasks = [f"{family}/{number}" for family, size in sizes.items() for number in range(size)][:870]
+    shares = np.array(share_tasks(tasks, "gato"))
+    mixture = Mixture(shares.tolist())
+    positions = np.arange(200_000)
+
+    task, visit = np.array([mixture.at(position) for position in range(len(positions))]).T
+
+    # A count runs ahead of its share the most just after it grows, and behind the most just before.
+    assert len(tasks) == 870
+    assert np.abs(visit + 1 - (positions + 1) * shares[task]).max() < 2
+    assert np.abs(visit - positions * shares[task]).max() < 2
+    counts = np.bincount(task, minlength=870)
+    assert np.abs(counts - len(positions) * shares).max() < 2
+    assert mixture.counts(len(positions)) == counts.tolist()
+    assert counts.min() > 0
+    batches = task[: len(task) // 24 * 24].reshape(-1, 24)
+    assert np.mean([len(set(batch)) for batch in batches[:200].tolist()]) > 20  # no batch is of a few tasks
 
 
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        ({"z": 1.0}, "a weight for task 'z', which the shards do not hold; they hold a, b"),
-        ({"a": 1.0}, "nothing for 1 task"),
-    ],
-)
-def test_weights_that_make_no_sense_are_refused(weights: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        share_tasks(["a", "b"], weights)
+@pytest.mark.parametrize("name", SHARES)
+def test_counts_of_a_position_are_those_of_walking_there(name: str) -> None:
+    mixture = Mixture(SHARES[name].tolist())
+    walked = np.bincount([mixture.at(position)[0] for position in range(777)], minlength=mixture.num_tasks)
+
+    assert mixture.counts(777) == walked.tolist()
+    assert sum(mixture.counts(10**15)) == 10**15
 
 
 @pytest.mark.parametrize("shares", [[], [1.0, 0.0], [1.0, -1.0], [float("nan")]])
