@@ -1,23 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from db1_model.config import ModelConfig
+from db1_model.ring import Ring
 from db1_model.rotary import rotate, rotations_of
-from db1_model.streaming import Asked, Run, Step
-
-KEY_MULTIPLE = 64
-"""Keys are attended to in multiples of this number, hidden ones among them: new sizes of products cost time."""
-
-CACHED_SCORES = 2**18
-"""A CPU computes as many scores at once, so that they stay in its cache from the product to the softmax."""
+from db1_model.streaming import Step
 
 
 class Memory:
@@ -40,26 +33,24 @@ class Memory:
         self, config: ModelConfig, relative_keys: Sequence[Tensor], zero_keys: Sequence[Tensor], *, num_slots: int
     ) -> None:
         self.length = config.memory_length
-        self.ring = ring_size(config)
-        self.longest_step = self.ring - self.length + 1
         self.num_slots = num_slots
         heads, d = zero_keys[0].shape[1:]
+        self.ring = Ring(config, zero_keys[0].device)
         # for every layer keys (rows, heads, d, columns) and values (rows, heads, columns, d), as products like them
-        self.keys = [zero.new_zeros(num_slots, heads, d, self.ring) for zero in zero_keys]
-        self.values = [zero.new_zeros(num_slots, heads, self.ring, d) for zero in zero_keys]
+        self.keys = [zero.new_zeros(num_slots, heads, d, self.ring.size) for zero in zero_keys]
+        self.values = [zero.new_zeros(num_slots, heads, self.ring.size, d) for zero in zero_keys]
         self._relative_keys = [(keys * d**-0.5).transpose(1, 2).contiguous() for keys in relative_keys]
         self._rope = config.position == "rope"
         self._zeros = self._repeat_zeros(zero_keys) if config.memory == "zeros" else None
-        self._distances = _distances_of_columns(self.ring, self.length, self.device)
         self._slots = list(range(num_slots))  # of each row
         self._begin = np.zeros(num_slots, np.int64)  # each row's first position that is not hidden
         self._end = np.zeros(num_slots, np.int64)  # each row's next position
         self.reset(self._slots)
 
     @property
-    def device(self) -> torch.device:
-        """Where the keys are."""
-        return self.keys[0].device
+    def longest_step(self) -> int:
+        """Most positions that a row takes at once."""
+        return self.ring.size - self.length + 1
 
     @torch.inference_mode()
     def reset(self, slots: Sequence[int], prompt: Memory | None = None) -> None:
@@ -129,56 +120,18 @@ class Memory:
         rows = np.arange(len(counts)).repeat(counts)
         positions = np.arange(ends[-1]) + (self._end[: len(counts)] - ends + counts).repeat(counts)
         self._end[: len(counts)] += counts
-        columns = positions % self.ring
+        columns = positions % self.ring.size
         farthest = np.minimum(positions - self._begin[rows], self.length - 1)  # distance that is not hidden
-        everything = last = self._ask(counts, columns, farthest, positions)
+        everything = last = self.ring.ask(counts, columns, farthest, positions)
         if last_only and len(rows) > np.count_nonzero(counts):
             chosen = (ends - 1)[counts > 0]
-            last = self._ask(counts.clip(max=1), columns[chosen], farthest[chosen], positions[chosen])
-            last = replace(last, places=self._move(chosen))
-        rotations = rotations_of(self._move(positions), self.keys[0].shape[2])[:, None, None] if self._rope else None
-        row, column = self._move(np.stack([rows, columns]))
+            last = self.ring.ask(counts.clip(max=1), columns[chosen], farthest[chosen], positions[chosen])
+            last = replace(last, places=self.ring.move(chosen))
+        rotations = (
+            rotations_of(self.ring.move(positions), self.keys[0].shape[2])[:, None, None] if self._rope else None
+        )
+        row, column = self.ring.move(np.stack([rows, columns]))
         return Step(self.keys, self.values, self._relative_keys, row, column, everything, last, rotations)
-
-    def _ask(
-        self,
-        counts: NDArray[np.int64],
-        columns: NDArray[np.int64],
-        farthest: NDArray[np.int64],
-        positions: NDArray[np.int64],
-    ) -> Asked:
-        """Find out what some positions see.
-
-        Args:
-            counts: How many of them each row has.
-            columns: Their columns; like the others row after row.
-            farthest: The largest distances that they see.
-            positions: The positions.
-        """
-        found = list(_find_runs(counts))
-        # one column more than is taken, so that the largest distance is always a hidden one
-        taken = [min(_round_up(int(positions[places].max()) + 2), self.ring) for _, places, _ in found]
-        hidden = max(taken) - 1
-        table = self._distances.clamp(max=hidden)
-        runs = []
-        for (rows, places, queries), num_columns in zip(found, taken, strict=True):
-            column, reach = columns[places].reshape(-1, queries), farthest[places].reshape(-1, queries)
-            if (column == column[0]).all() and (reach == reach[0]).all():
-                column, reach = column[:1], reach[:1]
-            distances = table.unfold(0, num_columns, 1)[self._move(self.ring - 1 - column)]  # (rows, queries, columns)
-            if reach.min() < self.length - 1:
-                distances.masked_fill_(distances > self._move(reach)[..., None], hidden)
-            distances = distances[:, None]
-            mask = None
-            if self._rope:
-                mask = torch.zeros(distances.shape, device=self.device).masked_fill_(distances == hidden, -torch.inf)
-            run = Run(rows, places, queries, distances, mask)
-            num_scores = self.keys[0].shape[1] * queries * num_columns  # of a row
-            runs += run.split(max(1, CACHED_SCORES // num_scores)) if self.device.type == "cpu" else [run]
-        return Asked(runs, hidden + 1)
-
-    def _move(self, values: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(values).to(self.device, non_blocking=True)
 
     def _rows(self, slots: Sequence[int]) -> list[int]:
         row_of = {slot: row for row, slot in enumerate(self._slots)}
@@ -189,40 +142,5 @@ class Memory:
         zeros = [zero[:, :, None].expand(-1, -1, self.length, -1) for zero in zero_keys]
         if not self._rope:
             return zeros
-        rotations = rotations_of(torch.arange(self.length, device=self.device), zeros[0].shape[-1])
+        rotations = rotations_of(torch.arange(self.length, device=self.ring.device), zeros[0].shape[-1])
         return [torch.stack([rotate(keys, rotations), values]) for keys, values in zeros]
-
-
-def ring_size(config: ModelConfig) -> int:
-    """Columns of a row: as many as a query sees and room for a step, rounded up to ``KEY_MULTIPLE``."""
-    return _round_up(config.memory_length + KEY_MULTIPLE // 2)
-
-
-def _round_up(columns: int) -> int:
-    return -(-columns // KEY_MULTIPLE) * KEY_MULTIPLE
-
-
-def _distances_of_columns(ring: int, length: int, device: torch.device) -> Tensor:
-    """Distances of columns from a query, for every column that the query may take.
-
-    Args:
-        ring: Number of columns.
-        length: Distances from here on are hidden, and become ``ring - 1``.
-        device: Where to.
-
-    Returns:
-        int64 of shape (2 * ring - 1,): those of a query in column c begin at ``ring - 1 - c``.
-    """
-    distances = torch.arange(ring - 1, -ring, -1, device=device) % ring
-    return distances.masked_fill_(distances >= length, ring - 1)
-
-
-def _find_runs(counts: NDArray[np.int64]) -> Iterator[tuple[slice, slice, int]]:
-    """Yield the rows, the places and the common count of neighbouring rows with equal counts, zero excepted."""
-    edges = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
-    place = 0
-    for first, last in pairwise(edges):
-        count = int(counts[first])
-        if count:
-            yield slice(first, last), slice(place, place + (last - first) * count), count
-        place += (last - first) * count

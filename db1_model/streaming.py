@@ -1,58 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from db1_model.precision import blas_float32
+from db1_model.ring import Asked, Run
 from db1_model.rotary import rotate
-
-
-@dataclass(frozen=True)
-class Run:
-    """Neighbouring rows of a memory that ask for equally many positions, so that their products are one.
-
-    Args:
-        rows: The rows.
-        places: Where their positions stand in the step.
-        queries: Positions of each row.
-        distances: How far each column of the memory is behind each query: int64 of shape (rows or 1, 1, queries,
-            columns); the largest distance of the step stands for all that is hidden.
-        hidden: With rope, minus infinity where a column is hidden and zero elsewhere: float32 of the same shape.
-    """
-
-    rows: slice
-    places: slice
-    queries: int
-    distances: Tensor
-    hidden: Tensor | None
-
-    def split(self, num_rows: int) -> Iterator[Run]:
-        """Yield runs of at most so many of the rows."""
-        first, last = self.rows.start, self.rows.stop
-        for begin in range(first, last, num_rows):
-            end = min(begin + num_rows, last)
-            part = slice(begin - first, end - first) if len(self.distances) > 1 else slice(None)
-            places = slice(*(self.places.start + (row - first) * self.queries for row in (begin, end)))
-            hidden = None if self.hidden is None else self.hidden[part]
-            yield Run(slice(begin, end), places, self.queries, self.distances[part], hidden)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The positions of a step whose hidden states are asked for in a layer.
-
-    Args:
-        runs: The positions, row by row.
-        num_distances: Distances 0, 1, ... that occur, with the one for all that is hidden.
-        places: Where they stand among the step's positions; None when they are all of them.
-    """
-
-    runs: Sequence[Run]
-    num_distances: int
-    places: Tensor | None = None
 
 
 class Step:

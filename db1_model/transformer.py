@@ -13,7 +13,8 @@ from db1_model.config import ModelConfig
 from db1_model.embedding import Embedding
 from db1_model.images import Patches
 from db1_model.loss import find_loss_places, mean_cross_entropy
-from db1_model.memory import Memory, ring_size
+from db1_model.memory import Memory
+from db1_model.ring import ring_size
 from db1_model.rotary import rotations_of
 from db1_model.streaming import Step
 
