@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from db1_model.images import Patches
+from db1_model.inputs import CachedTokenizer, Inputs
 from db1_model.memory import Memory
-from db1_model.positions import PlacedPatches, StepPositions
+from db1_model.positions import StepPositions
 from db1_model.precision import fast_float32
 from db1_model.sequence import StepLayout, decode_action_tokens, encode_observations
 from db1_model.text import TextTokenizer
@@ -81,7 +81,7 @@ class DB1Policy:
         if prompts is not None and len(prompts) != len(layouts):
             raise ValueError(f"{len(prompts)} prompts for {len(layouts)} slots; expected as many")
         self.model = model.eval()
-        self.layouts, self.vocabulary, self.tokenizer = list(layouts), vocabulary, _CachedTokenizer(tokenizer)
+        self.layouts, self.vocabulary, self.tokenizer = list(layouts), vocabulary, CachedTokenizer(tokenizer)
         self.temperature = temperature
         self._device = model.device
         self._generator = torch.Generator(self._device).manual_seed(seed)
@@ -121,12 +121,12 @@ class DB1Policy:
         order = sorted(range(len(slots)), key=lambda place: (self._kind[slots[place]], slots[place]))
         rows = [slots[place] for place in order]
         choices = self._find_choices(rows, [masks[place] for place in order])
-        steps = self._encode(rows, [observations[place] for place in order])
+        inputs = self._encode(rows, [observations[place] for place in order])
         self._memory.select(rows)
         num_tokens = np.array([self.layouts[slot].action_tokens for slot in rows])
         chosen = np.zeros((len(rows), num_tokens.max()), np.int64)
         with fast_float32():
-            tokens = [self._choose(self._look(steps, self._memory), choices)]
+            tokens = [self._choose(self._look(inputs, self._memory), choices)]
             for place in range(1, num_tokens.max()):
                 token = tokens[-1][: np.count_nonzero(num_tokens > place), None]
                 hidden = self.model.step(token, torch.zeros_like(token), self._memory)
@@ -151,7 +151,7 @@ class DB1Policy:
             choices.append((slice(members[0], members[-1] + 1), (first, last), forbidden))
         return choices
 
-    def _encode(self, rows: Sequence[int], observations: Sequence[Mapping[str, Any]]) -> _Steps:
+    def _encode(self, rows: Sequence[int], observations: Sequence[Mapping[str, Any]]) -> Inputs:
         """Join the rows' last actions and new observations; those of a kind stand together."""
         parts = []
         for number, group in groupby(range(len(rows)), key=lambda row: self._kind[rows[row]]):
@@ -163,18 +163,18 @@ class DB1Policy:
             kept = np.ones(placed.shape, bool)
             kept[:, 0] = pending >= 0
             local = np.broadcast_to(np.roll(kind.places.local_positions, 1)[: placed.shape[1]], placed.shape)
-            parts.append(_Steps.of(kind.places, placed[kept], local[kept], kept.sum(1).tolist(), stored, images))
-        return parts[0] if len(parts) == 1 else _Steps.join(parts)
+            parts.append(Inputs.of(kind.places, placed[kept], local[kept], kept.sum(1).tolist(), stored, images))
+        return parts[0] if len(parts) == 1 else Inputs.join(parts)
 
-    def _look(self, steps: _Steps, memory: Memory) -> Tensor:
+    def _look(self, inputs: Inputs, memory: Memory) -> Tensor:
         """Hidden states after the last position of each row, shape (rows, width)."""
         tokens, local, numbers = (
             torch.from_numpy(values).to(self._device, non_blocking=True)
-            for values in (steps.tokens, steps.positions, steps.numbers)
+            for values in (inputs.tokens, inputs.positions, inputs.numbers)
         )
-        patches = Patches(*(torch.from_numpy(values).to(self._device, non_blocking=True) for values in steps.patches))
+        patches = Patches(*(torch.from_numpy(values).to(self._device, non_blocking=True) for values in inputs.patches))
         return self.model.step(
-            tokens, local, memory, lengths=steps.lengths, last_only=True, numbers=numbers, patches=patches
+            tokens, local, memory, lengths=inputs.lengths, last_only=True, numbers=numbers, patches=patches
         )
 
     def _choose(self, hidden: Tensor, choices: Sequence[_Choice]) -> Tensor:
@@ -218,7 +218,7 @@ class DB1Policy:
             local = np.tile(places.local_positions, len(stored))
             memory = self.model.make_memory(1)
             with fast_float32():
-                self._look(_Steps.of(places, placed[:-1], local[:-1], [len(placed) - 1], stored, images), memory)
+                self._look(Inputs.of(places, placed[:-1], local[:-1], [len(placed) - 1], stored, images), memory)
             known[key] = memory, int(placed[-1])
         return [known[key] for key in keys]
 
@@ -227,59 +227,3 @@ class DB1Policy:
         if layout.action_kind == "continuous":
             return self.vocabulary.bin_start, self.vocabulary.separator
         return 0, layout.num_actions
-
-
-class _Steps(NamedTuple):
-    """Positions of several rows, one row after another, and what stands at those that are no tokens.
-
-    Args:
-        tokens: int64 of shape (positions,).
-        positions: Local positions, of the same shape.
-        lengths: Positions of each row.
-        numbers: Runs of numbers, as in ``TokenSequence``.
-        patches: Image patches, as in ``TokenSequence``.
-    """
-
-    tokens: NDArray[np.int64]
-    positions: NDArray[np.int64]
-    lengths: list[int]
-    numbers: NDArray[np.int64]
-    patches: PlacedPatches
-
-    @classmethod
-    def of(
-        cls,
-        places: StepPositions,
-        tokens: NDArray[np.int64],
-        positions: NDArray[np.int64],
-        lengths: list[int],
-        stored: NDArray[np.uint16],
-        images: NDArray[np.uint8] | None,
-    ) -> _Steps:
-        """Add the runs and patches of steps of one task; see ``StepPositions`` for the stored tokens and images."""
-        return cls(tokens, positions, lengths, places.place_numbers(stored), places.place_patches(images))
-
-    @classmethod
-    def join(cls, parts: Sequence[_Steps]) -> _Steps:
-        """Put the rows of several tasks one after another."""
-        pixels, rows, columns = (
-            np.concatenate(values) for values in zip(*(part.patches for part in parts), strict=True)
-        )
-        return cls(
-            np.concatenate([part.tokens for part in parts]),
-            np.concatenate([part.positions for part in parts]),
-            [length for part in parts for length in part.lengths],
-            np.concatenate([part.numbers for part in parts]),
-            (pixels, rows, columns),
-        )
-
-
-class _CachedTokenizer(TextTokenizer):
-    """Encodes a text once that comes at each step, as a mission does."""
-
-    def __init__(self, tokenizer: TextTokenizer) -> None:
-        super().__init__(tokenizer._tokenizer)
-        self._encode = lru_cache(maxsize=1024)(tokenizer.encode)
-
-    def encode(self, text: str) -> list[int]:
-        return self._encode(text)
