@@ -2,7 +2,8 @@
 
 The file holds JSON: ``shards`` (root of the shards), ``index`` (name of the shard index), ``checkpoints`` (root of the
 checkpoints), ``checkpoint`` (name of the one to make) and ``training`` (a ``TrainingConfig``). Killed and started
-again, it goes on from its last training state; started again when the checkpoint is there, it does no work.
+again, it goes on from its last training state, also with another number of processes; started again when the checkpoint
+is there, it does no work. ``--audit FOLDER`` writes down which sequences each process trains.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import signal
 import sys
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +29,41 @@ from storage.folder import StoredFolder
 from storage.manifest import Manifest, recipe_key
 from storage.shards import ShardIndex, ShardStore
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
+
+_EXECUTION = {
+    "accelerator",
+    "attention",
+    "checkpoint_activations",
+    "checkpoint_every",
+    "compile_blocks",
+    "devices",
+    "keep",
+    "num_nodes",
+    "num_workers",
+    "threads",
+}
+"""Choices that say where and how fast a run is computed: with others it goes on, and its checkpoint is found."""
 
 
 def training_recipe(training: TrainingConfig, index: ShardIndex) -> dict[str, Any]:
-    """Return what determines a checkpoint: the run's choices, the model's sizes and the shards' digest."""
+    """Return what determines a checkpoint: what is trained, the model's sizes and the shards' digest."""
     return {
         "code_version": CODE_VERSION,
-        "training": training.to_json(),
+        "training": {name: value for name, value in training.to_json().items() if name not in _EXECUTION},
         "model": get_preset(training.preset).to_json(),
         "shards": index.digest,
     }
 
 
-def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder) -> Manifest:
+def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder, *, audit: Path | None = None) -> Manifest:
     """Train a checkpoint, or go on where a killed run stopped.
 
     Args:
         training: The run's choices.
         index: The shards to train on.
         folder: Where the checkpoint goes; training states lie beside it until it is complete.
+        audit: Folder that gets which sequences each process trains.
 
     Returns:
         The checkpoint's manifest.
@@ -57,8 +74,10 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder) -> 
     import lightning
     import torch
 
-    from db1_model.batches import make_loader
+    from db1_model.audit import SequenceAudit
     from db1_model.checkpoint import save_checkpoint
+    from db1_model.data_module import WindowDataModule
+    from db1_model.exposure import measure_exposure
     from db1_model.precision import fast_float32
     from db1_model.training import TrainingLog, TrainingModule, TrainingState, find_states, read_training_log
 
@@ -97,6 +116,7 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder) -> 
         max_steps=training.steps,
         gradient_clip_val=training.clip_norm,
         callbacks=[
+            *([SequenceAudit(audit)] if audit else []),
             TrainingLog(run / "log.jsonl", training, first_step=first_step, every_steps=max(1, training.steps // 200)),
             TrainingState(run, every_steps=training.checkpoint_every, keep=training.keep),
         ],
@@ -106,11 +126,9 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder) -> 
         enable_model_summary=False,
         logger=False,
     )
-    loader = make_loader(
-        index, config, training, rank=trainer.global_rank, world_size=world_size, first_step=first_step
-    )
+    data = WindowDataModule(index, config, training)
     with fast_float32():
-        trainer.fit(module, loader, ckpt_path=states[-1] if states else None, weights_only=False)
+        trainer.fit(module, datamodule=data, ckpt_path=states[-1] if states else None, weights_only=False)
     if not trainer.is_global_zero:
         sys.exit(0)
     manifest = save_checkpoint(
@@ -119,7 +137,12 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder) -> 
         vocabulary=vocabulary,
         recipe=recipe,
         step=trainer.global_step,
-        metadata={"log": read_training_log(run / "log.jsonl"), "world_size": world_size},
+        metadata={
+            "log": read_training_log(run / "log.jsonl"),
+            "mixture": [asdict(task) for task in measure_exposure(index, config, training, steps=trainer.global_step)],
+            "execution": {name: value for name, value in training.to_json().items() if name in _EXECUTION},
+            "world_size": world_size,
+        },
     )
     for leftover in run.iterdir():
         leftover.unlink()
@@ -149,7 +172,9 @@ def main() -> None:
     """Read the configuration, train, and report to Dagster when it started this process."""
     parser = argparse.ArgumentParser(description="Train a checkpoint from shards.")
     parser.add_argument("--config", type=Path, required=True, help="JSON file that names the shards and the choices")
-    config = json.loads(parser.parse_args().config.read_text())
+    parser.add_argument("--audit", type=Path, help="folder that gets which sequences each process trains")
+    arguments = parser.parse_args()
+    config = json.loads(arguments.config.read_text())
     training = TrainingConfig.from_json(config["training"])
     index = ShardStore(config["shards"]).read(config["index"])
     folder = StoredFolder(config["checkpoints"], "checkpoint", config["checkpoint"])
@@ -158,9 +183,9 @@ def main() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no rank waits for a first one that was killed
     if PipesEnvVarParamsLoader().is_dagster_pipes_process() and is_first_rank:
         with open_dagster_pipes() as pipes:
-            report(pipes, train(training, index, folder))
+            report(pipes, train(training, index, folder, audit=arguments.audit))
     else:
-        train(training, index, folder)
+        train(training, index, folder, audit=arguments.audit)
 
 
 if __name__ == "__main__":

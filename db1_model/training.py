@@ -13,6 +13,7 @@ from torch import Tensor
 
 from db1_model.config import ModelConfig, TrainingConfig
 from db1_model.transformer import DB1
+from storage.manifest import write_atomically
 
 
 def learning_rate_at(step: int, training: TrainingConfig) -> float:
@@ -86,7 +87,7 @@ class TrainingLog(lightning.Callback):
     """Writes a line of JSON and a line for people every few steps.
 
     Args:
-        path: The log; lines after ``first_step`` are dropped, since a resumed run writes them again.
+        path: The log; lines after ``first_step`` are dropped as training begins, since a resumed run writes them again.
         training: The run.
         first_step: Steps that earlier runs have already taken.
         every_steps: Steps between two lines.
@@ -96,12 +97,17 @@ class TrainingLog(lightning.Callback):
         self.path = path
         self.training = training
         self.every_steps = every_steps
-        kept = [row for row in read_training_log(path) if row["step"] <= first_step]
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self._first_step = first_step
         self._losses: list[Tensor] = []
         self._targets: list[Tensor] = []
         self._positions = self._tokens = 0
         self._since = time.perf_counter()
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Drop what will be written again; the first process alone does, as the log is one for all."""
+        if trainer.is_global_zero:
+            kept = [row for row in read_training_log(self.path) if row["step"] <= self._first_step]
+            write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
     def on_train_batch_end(
         self,
