@@ -4,6 +4,10 @@ One thread, float32, forward and backward, all in turn in one process; every mod
 give the same loss:
 
     OMP_NUM_THREADS=1 taskset -c 0 python -m benchmarks.training_step
+
+With presets' names, only how long one sequence of each takes (the largest needs 14 GB):
+
+    OMP_NUM_THREADS=1 taskset -c 0 python -m benchmarks.training_step --presets db1-nano,db1-small,db1-medium,db1-1.2b
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from benchmarks.timing import time_interleaved
 from db1_model.config import ModelConfig
 from db1_model.loss import find_loss_places
 from db1_model.precision import fast_float32
+from db1_model.presets import get_preset
 from db1_model.transformer import DB1
 
 
@@ -62,18 +67,6 @@ class Case:
             dropout=0.0,
         )
 
-    def make_batch(self) -> dict[str, Tensor]:
-        """Return random tokens with random labels."""
-        shape = 4, self.context_length
-        loss_mask = torch.rand(shape) < self.loss_share
-        return {
-            "tokens": torch.randint(0, self.vocab_size, shape),
-            "positions": torch.randint(0, 9, shape),
-            "labels": torch.randint(0, self.vocab_size, shape),
-            "loss_mask": loss_mask,
-            "loss_places": find_loss_places(loss_mask),
-        }
-
 
 CASES = (Case(1024, 2048, 1.0), Case(512, 33_025, 0.25))
 
@@ -85,7 +78,7 @@ def compare(case: Case, rounds: int) -> dict[str, float]:
         RuntimeError: If the plain reading's loss differs from ours.
     """
     torch.manual_seed(0)
-    batch = case.make_batch()
+    batch = make_batch(4, case.context_length, case.vocab_size, case.loss_share)
     ours = DB1(case.config)
     plain = PlainDB1(ours)
     losses = [model.masked_loss(batch).item() for model in (ours, plain)]
@@ -101,6 +94,27 @@ def compare(case: Case, rounds: int) -> dict[str, float]:
         return time_interleaved({name: _step(model, batch) for name, model in models.items()}, rounds)
 
 
+def time_preset(name: str, rounds: int) -> float:
+    """Return the median seconds of a preset's forward and backward pass of one full sequence."""
+    config = get_preset(name)
+    model, batch = DB1(config), make_batch(1, config.context_length, config.vocab_size, 1.0)
+    with fast_float32():
+        return time_interleaved({name: _step(model, batch)}, rounds)[name]
+
+
+def make_batch(batch: int, context_length: int, vocab_size: int, loss_share: float) -> dict[str, Tensor]:
+    """Return random tokens with random labels."""
+    shape = batch, context_length
+    loss_mask = torch.rand(shape) < loss_share
+    return {
+        "tokens": torch.randint(0, vocab_size, shape),
+        "positions": torch.randint(0, 9, shape),
+        "labels": torch.randint(0, vocab_size, shape),
+        "loss_mask": loss_mask,
+        "loss_places": find_loss_places(loss_mask),
+    }
+
+
 def _step(model: Trainable, batch: Mapping[str, Tensor]) -> Callable[[], None]:
     return lambda: model.masked_loss(batch).backward()
 
@@ -109,8 +123,14 @@ def main() -> None:
     """Print one table: seconds, and how many times faster each is than the plain reading and than the GPT."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="timed steps of each model")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--presets", help="presets, with commas between, to time instead")
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
     torch.set_num_threads(1)
+    if arguments.presets:
+        for name in arguments.presets.split(","):
+            print(f"{name:12}{time_preset(name, rounds):10.3f} s a sequence", flush=True)
+        return
     print(f"{'':40}{'s a step':>10}{'x plain':>10}{'x GPT':>10}")
     for case in CASES:
         seconds = compare(case, rounds)

@@ -10,6 +10,8 @@ from torch import Tensor
 
 BLOCK_QUERIES = 128
 """Queries that are computed together; 64 to 128 measured best on a CPU core at lengths from 96 to 1,024."""
+BLOCK_SCORES = 3 * 2**18
+"""Scores of a block that are computed together on a CPU: 3 MiB, which stay in its cache."""
 KEPT_PROBABILITY_BYTES = 2**22
 """A layer's attention probabilities are kept for the gradient up to this size, and computed again beyond it."""
 
@@ -33,74 +35,97 @@ class _CausalAttention(torch.autograd.Function):
     """Exact relative attention in blocks of queries, with its gradient.
 
     A block sees the keys up to its own end only, which spares half of the products; shifting distances to keys is a
-    view. The probabilities are kept for the gradient while they are small, and computed again otherwise. Scores and
-    probabilities are float32 whatever the inputs are.
+    view. Blocks of a few sequences of one head at a time stay in a core's cache. The probabilities are kept for the
+    gradient while they are small, and computed again otherwise. Scores and probabilities are float32 whatever the
+    inputs are.
     """
 
     @staticmethod
     def forward(ctx: Any, query_key_value: Tensor, r: Tensor, content_bias: Tensor, position_bias: Tensor) -> Tensor:
         batch, length, _, heads, d = query_key_value.shape
-        rows = heads * batch
         q, k, v = query_key_value.permute(2, 3, 0, 1, 4)  # (heads, batch, length, d)
         qu, qv = (
             torch.add(bias[:, None, None] * d**-0.5, q, alpha=d**-0.5, out=q.new_empty(q.shape))
             for bias in (content_bias, position_bias)
         )
-        qu, k, v = qu.view(rows, length, d), k.reshape(rows, length, d), v.reshape(rows, length, d)
-        keep = rows * length**2 * 2 <= KEPT_PROBABILITY_BYTES
-        attended, kept = [], []
+        k, v = k.contiguous(), v.contiguous()
+        keep = heads * batch * length**2 * 2 <= KEPT_PROBABILITY_BYTES
+        joined, kept = v.new_empty(batch, length, heads, d), []
+        attended = joined.permute(2, 0, 1, 3)
         with torch.autocast(q.device.type, enabled=False):
-            for first, last in cut_blocks(length):
-                p = _probabilities(qu, qv, k, r, first, last)
-                attended.append(torch.bmm(p.to(v.dtype), v[:, :last]))
-                if keep:
-                    kept.append(p)
+            for group in _cut_rows(v):
+                parts = qu[group], qv[group], k[group], r[group[0]]
+                for first, last in cut_blocks(length):
+                    p = _probabilities(*parts, first, last)
+                    part = attended[group][:, :, first:last]
+                    part.copy_(torch.bmm(p.to(v.dtype), v[group].flatten(0, 1)[:, :last]).view(part.shape))
+                    if keep:
+                        kept.append(p)
         ctx.save_for_backward(qu, qv, k, v, r, *kept)
-        return _join(attended, 1).view(heads, batch, length, d).permute(1, 2, 0, 3).reshape(batch, length, heads * d)
+        return joined.flatten(2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         qu, qv, k, v, r, *kept = ctx.saved_tensors
-        heads, batch, length, d = qv.shape
-        d_attended = gradients[0].view(batch, length, heads, d).permute(2, 0, 1, 3).reshape(k.shape)
-        parts_qu, parts_qv, sums = [], [], []
-        # the last block reaches all keys, so that its gradients can hold the sums over the blocks
-        for first, last in reversed(cut_blocks(length)):
-            p = kept.pop() if kept else _probabilities(qu, qv, k, r, first, last)
-            d_out = d_attended[:, first:last]
-            d_p = torch.bmm(d_out, v[:, :last].transpose(1, 2))
-            d_scores = torch.ops.aten._softmax_backward_data(d_p.float(), p, -1, torch.float32).to(v.dtype)
-            d_by_distance = unshift_keys(d_scores).view(heads, -1, last + 1)
-            parts_qu.append(torch.bmm(d_scores, k[:, :last]))
-            parts_qv.append(torch.bmm(d_by_distance, r[:, length - last :]).view(heads, batch, -1, d))
-            parts = (
-                torch.bmm(d_scores.transpose(1, 2), qu[:, first:last]),
-                torch.bmm(p.to(v.dtype).transpose(1, 2), d_out),
-                torch.bmm(d_by_distance.transpose(1, 2), qv[:, :, first:last].reshape(heads, -1, d)),
-            )
-            if not sums:
-                sums = list(parts)
-                continue
-            for total, part in zip(
-                (sums[0][:, :last], sums[1][:, :last], sums[2][:, length - last :]), parts, strict=True
-            ):
-                total += part
-        d_k, d_v, d_r = sums
-        d_qu, d_qv = _join(parts_qu[::-1], 1).view(qv.shape), _join(parts_qv[::-1], 2)
+        heads, batch, length, d = v.shape
+        d_attended = gradients[0].unflatten(-1, (heads, d)).permute(2, 0, 1, 3).contiguous()
+        d_qu, d_qv, d_k, d_v, d_r = (torch.empty_like(x) for x in (qu, qv, k, v, r))
+        blocks, probabilities = cut_blocks(length), iter(kept)
+        for group in _cut_rows(v):
+            qu_, qv_, k_, v_, d_attended_ = (x[group].flatten(0, 1) for x in (qu, qv, k, v, d_attended))
+            r_ = r[group[0]]
+            again = [next(probabilities) for _ in blocks] if kept else []
+            # the last block reaches all keys and distances, and so gives the others' sums their first value
+            for first, last in reversed(blocks):
+                p = again.pop() if kept else _probabilities(qu[group], qv[group], k[group], r_, first, last)
+                d_out = d_attended_[:, first:last]
+                d_p = torch.bmm(d_out, v_[:, :last].transpose(1, 2))
+                d_scores = torch.ops.aten._softmax_backward_data(d_p.float(), p, -1, torch.float32).to(v.dtype)
+                d_by_distance = unshift_keys(d_scores).view(len(r_), -1, last + 1)
+                d_qu_, d_qv_, d_k_, d_v_ = (x[group].flatten(0, 1) for x in (d_qu, d_qv, d_k, d_v))
+                begin = last == length
+                _multiply_into(d_qu_[:, first:last], d_scores, k_[:, :last], begin=True)
+                by_query = torch.bmm(d_by_distance, r_[:, length - last :])
+                d_qv_[:, first:last] = by_query.view(d_out.shape)
+                _multiply_into(d_k_[:, :last], d_scores.transpose(1, 2), qu_[:, first:last], begin=begin)
+                _multiply_into(d_v_[:, :last], p.to(v.dtype).transpose(1, 2), d_out, begin=begin)
+                queries = qv[group][:, :, first:last].flatten(1, 2)
+                begin = begin and group[1].start == 0
+                d_r_ = d_r[group[0], length - last :]
+                _multiply_into(d_r_, d_by_distance.transpose(1, 2), queries, begin=begin)
         biases = d_qu.sum((1, 2)) * d**-0.5, d_qv.sum((1, 2)) * d**-0.5
         joined = k.new_empty(batch, length, 3, heads, d)
         joined_q, joined_k, joined_v = joined.permute(2, 3, 0, 1, 4)
         torch.mul(d_qu.add_(d_qv), d**-0.5, out=joined_q)
-        joined_k.copy_(d_k.view(qv.shape))
-        joined_v.copy_(d_v.view(qv.shape))
+        joined_k.copy_(d_k)
+        joined_v.copy_(d_v)
         return joined, d_r, *biases
 
 
 _attend = cast("Callable[..., Tensor]", torch.compiler.disable(_CausalAttention.apply))
 
 
-def _join(parts: list[Tensor], dim: int) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+def _multiply_into(total: Tensor, a: Tensor, b: Tensor, *, begin: bool) -> None:
+    """Write the products of batches of matrices, or add them to what is there."""
+    if not begin:
+        total += torch.bmm(a, b)
+    elif total.is_contiguous():
+        torch.bmm(a, b, out=total)
+    else:
+        total.copy_(torch.bmm(a, b))
+
+
+def _cut_rows(values: Tensor) -> list[tuple[slice, slice]]:
+    """Groups of heads and sequences whose blocks of scores are at most ``BLOCK_SCORES`` together on a CPU."""
+    heads, batch, length, _ = values.shape
+    scores = min(length, BLOCK_QUERIES) * length
+    if values.device.type != "cpu":
+        return [(slice(0, heads), slice(0, batch))]
+    if batch * scores > BLOCK_SCORES:
+        rows = max(1, BLOCK_SCORES // scores)
+        return [(slice(h, h + 1), slice(row, row + rows)) for h in range(heads) for row in range(0, batch, rows)]
+    together = min(heads, BLOCK_SCORES // (batch * scores))
+    return [(slice(h, h + together), slice(0, batch)) for h in range(0, heads, together)]
 
 
 def cut_blocks(length: int) -> list[tuple[int, int]]:
@@ -111,18 +136,28 @@ def cut_blocks(length: int) -> list[tuple[int, int]]:
 
 
 def _probabilities(qu: Tensor, qv: Tensor, k: Tensor, r: Tensor, first: int, last: int) -> Tensor:
-    """Attention of the queries ``first..last - 1`` to the keys before ``last``: float32, (rows, queries, keys)."""
-    heads, _, length, d = qv.shape
-    queries = qv[:, :, first:last].reshape(heads, -1, d)
-    by_distance = multiply(queries, r[:, length - last :].transpose(1, 2)).view(len(k), last - first, last + 1)
+    """Attention of the queries ``first..last - 1`` to the keys before ``last``: float32, (rows, queries, keys).
+
+    Args:
+        qu: Queries with the content bias, shape (heads, batch, length, d); rows are heads times batch.
+        qv: Queries with the position bias, of the same shape.
+        k: Keys of the same shape.
+        r: Keys of the distances length - 1, ..., 0, -1; shape (heads, length + 1, d).
+        first: First query.
+        last: Query after the last.
+    """
+    length = k.shape[2]
+    queries, keys = qu.flatten(0, 1)[:, first:last], k.flatten(0, 1)[:, :last].transpose(1, 2)
+    by_distance = multiply(qv[:, :, first:last].flatten(1, 2), r[:, length - last :].transpose(1, 2))
+    shifted = shift_distances(by_distance.view(-1, last - first, last + 1))
     future = _future(last - first, qu.device)
     if qu.dtype != torch.float32:
-        scores = multiply(qu[:, first:last], k[:, :last].transpose(1, 2)).add_(shift_distances(by_distance))
+        scores = multiply(queries, keys).add_(shifted)
         scores[:, :, first:] += future
     elif first == 0:
-        scores = (shift_distances(by_distance) + future).baddbmm_(qu[:, first:last], k[:, :last].transpose(1, 2))
+        scores = (shifted + future).baddbmm_(queries, keys)
     else:
-        scores = torch.baddbmm(shift_distances(by_distance), qu[:, first:last], k[:, :last].transpose(1, 2))
+        scores = torch.baddbmm(shifted, queries, keys)
         scores[:, :, first:] += future
     return torch.softmax(scores, -1)
 
