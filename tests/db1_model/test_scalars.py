@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db1_model.scalars import LARGEST_VALUE, MU, decode_actions, decode_values, encode_actions, encode_values
+from db1_model.bin_edges import LARGEST_VALUE, MU, mu_law_cells
+from db1_model.scalars import decode_actions, decode_values, encode_actions, encode_values
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "scalar_bins.npz"
 golden = pytest.mark.skipif(not GOLDEN.exists(), reason="needs the published model's outputs in ../shared/golden")
@@ -19,6 +22,52 @@ def test_bins_equal_db1s() -> None:
 
     np.testing.assert_array_equal(encode_values(reference["values"]), reference["value_bins"])
     np.testing.assert_array_equal(encode_actions(reference["actions"]), reference["action_bins"])
+
+
+def formula(values: np.ndarray, num_bins: int, *, exact_logarithm: bool) -> np.ndarray:
+    """Return the bins by DB1's formula in float32."""
+    powers = np.abs(values) * np.float32(MU) + np.float32(1)
+    logarithm = np.log(powers.astype(np.float64)).astype(np.float32) if exact_logarithm else np.log(powers)
+    scaled = np.copysign(logarithm / np.float32(math.log(MU * LARGEST_VALUE + 1)), values)
+    scaled = (np.clip(scaled, np.float32(-1), np.float32(1)) + np.float32(1)) * np.float32(num_bins / 2)
+    return np.minimum(scaled, np.float32(num_bins - 1)).astype(np.int32)
+
+
+def numbers_near_edges(num_bins: int, steps: int) -> np.ndarray:
+    """Return the float32 numbers at most so many steps from an edge between two bins, shape (edges, 2 * steps)."""
+    _, edges, _ = mu_law_cells(num_bins)
+    edges = np.sort(edges[np.isfinite(edges)])
+    assert len(edges) == num_bins - 1
+    places = edges.view(np.int32).astype(np.int64)
+    places = np.where(places < 0, -(places & 0x7FFFFFFF) - 1, places)[:, None] + np.arange(-steps, steps)
+    return np.where(places < 0, ~places | 0x80000000, places).astype(np.uint32).view(np.float32)
+
+
+@pytest.mark.parametrize("num_bins", [64, 1000, 4096])
+def test_the_table_gives_the_formulas_bins_for_every_number_near_an_edge(num_bins: int) -> None:
+    values = numbers_near_edges(num_bins, 300)
+
+    assert np.array_equal(encode_values(values, num_bins=num_bins), formula(values, num_bins, exact_logarithm=True))
+
+
+def test_db1s_table_differs_from_an_exact_logarithm_only_a_few_steps_from_an_edge() -> None:
+    values = numbers_near_edges(1024, 300)
+
+    differs = encode_values(values) != formula(values, 1024, exact_logarithm=True)
+
+    assert not differs[:, :290].any()
+    assert not differs[:, 310:].any()
+    assert differs.sum() == 252
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="numpy's float32 logarithm differs from DB1's elsewhere")
+def test_db1s_table_gives_the_bins_of_single_precision_for_every_number_near_an_edge_and_any_other() -> None:
+    near = numbers_near_edges(1024, 300)
+    bits = np.random.default_rng(0).integers(0, 2**32, 500_000, dtype=np.uint32).view(np.float32)
+    anywhere = bits[np.abs(bits) < 1e30]
+
+    for values in (near, anywhere, np.array([0.0, -0.0, 1e-45, -1e-45], np.float32)):
+        assert np.array_equal(encode_values(values), formula(values, 1024, exact_logarithm=False))
 
 
 @golden
