@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from db1_model.bin_edges import LARGEST_VALUE, MU, mu_law_cells
@@ -83,46 +82,16 @@ def decode_actions(bins: NDArray[np.integer], *, num_bins: int = 1024, edge: Edg
     return (bins.astype(np.float32) + offset) / np.float32(num_bins) * np.float32(2.0) - np.float32(1.0)
 
 
-@njit(cache=True, nogil=True)
-def _find_mu_law_bins(
-    numbers: NDArray[np.float32],
-    bins: NDArray[np.int32],
-    first_bins: NDArray[np.int32],
-    edges: NDArray[np.float32],
-    shift: int,
-) -> bool:
-    """Fill in the bins; return whether all numbers are finite."""
-    bits = numbers.view(np.uint32)
-    smallest = np.int32(0)
-    for i in range(len(numbers)):
-        cell = bits[i] >> np.uint32(shift)
-        found = first_bins[cell] + np.int32(numbers[i] >= edges[cell])
-        bins[i] = found
-        smallest = min(smallest, found)
-    return bool(smallest >= 0)
-
-
-@njit(cache=True, nogil=True)
-def _find_linear_bins(numbers: NDArray[np.float32], bins: NDArray[np.int32], num_bins: int) -> bool:
-    """Fill in the bins; return whether all numbers are finite."""
-    half, last = np.float32(num_bins / 2), np.float32(num_bins - 1)
-    finite = True
-    for i in range(len(numbers)):
-        number = numbers[i]
-        finite &= abs(number) <= np.float32(3.4028235e38)
-        scaled = (min(max(number, np.float32(-1.0)), np.float32(1.0)) + np.float32(1.0)) * half
-        bins[i] = np.int32(min(scaled, last))
-    return finite
-
-
 def _encode(values: NDArray[np.floating], num_bins: int, *, mu_law: bool) -> NDArray[np.int32]:
+    from db1_model.bin_search import find_linear_bins, find_mu_law_bins  # Dagster loads this file, and not numba
+
     numbers = np.ascontiguousarray(values, dtype=np.float32)
     bins = np.empty(numbers.shape, np.int32)
     flat = numbers.reshape(-1)
     if mu_law:
-        finite = _find_mu_law_bins(flat, bins.reshape(-1), *mu_law_cells(num_bins))
+        finite = find_mu_law_bins(flat, bins.reshape(-1), *mu_law_cells(num_bins))
     else:
-        finite = _find_linear_bins(flat, bins.reshape(-1), num_bins)
+        finite = find_linear_bins(flat, bins.reshape(-1), num_bins)
     if not finite:
         at = int(np.flatnonzero(~np.isfinite(flat))[0])
         raise ValueError(f"number {at} is {flat[at]}; expected finite numbers")
