@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -48,58 +48,85 @@ class _CausalAttention(torch.autograd.Function):
             torch.add(bias[:, None, None] * d**-0.5, q, alpha=d**-0.5, out=q.new_empty(q.shape))
             for bias in (content_bias, position_bias)
         )
-        k, v = k.contiguous(), v.contiguous()
+        inputs = _Parts(qu, qv, k.contiguous(), v.contiguous(), r)
         keep = heads * batch * length**2 * 2 <= KEPT_PROBABILITY_BYTES
         joined, kept = v.new_empty(batch, length, heads, d), []
         attended = joined.permute(2, 0, 1, 3)
         with torch.autocast(q.device.type, enabled=False):
-            for group in _cut_rows(v):
-                parts = qu[group], qv[group], k[group], r[group[0]]
+            for group in _cut_rows(inputs.v):
+                parts = inputs.take(group)
                 for first, last in cut_blocks(length):
-                    p = _probabilities(*parts, first, last)
+                    p = _probabilities(parts, first, last)
                     part = attended[group][:, :, first:last]
-                    part.copy_(torch.bmm(p.to(v.dtype), v[group].flatten(0, 1)[:, :last]).view(part.shape))
+                    part.copy_(torch.bmm(p.to(v.dtype), parts.v.flatten(0, 1)[:, :last]).view(part.shape))
                     if keep:
                         kept.append(p)
-        ctx.save_for_backward(qu, qv, k, v, r, *kept)
+        ctx.save_for_backward(*inputs, *kept)
         return joined.flatten(2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        qu, qv, k, v, r, *kept = ctx.saved_tensors
-        heads, batch, length, d = v.shape
+        saved = ctx.saved_tensors
+        inputs, kept = _Parts(*saved[:5]), list(saved[5:])
+        heads, batch, length, d = inputs.v.shape
         d_attended = gradients[0].unflatten(-1, (heads, d)).permute(2, 0, 1, 3).contiguous()
-        d_qu, d_qv, d_k, d_v, d_r = (torch.empty_like(x) for x in (qu, qv, k, v, r))
-        blocks, probabilities = cut_blocks(length), iter(kept)
-        for group in _cut_rows(v):
-            qu_, qv_, k_, v_, d_attended_ = (x[group].flatten(0, 1) for x in (qu, qv, k, v, d_attended))
-            r_ = r[group[0]]
-            again = [next(probabilities) for _ in blocks] if kept else []
-            # the last block reaches all keys and distances, and so gives the others' sums their first value
-            for first, last in reversed(blocks):
-                p = again.pop() if kept else _probabilities(qu[group], qv[group], k[group], r_, first, last)
-                d_out = d_attended_[:, first:last]
-                d_p = torch.bmm(d_out, v_[:, :last].transpose(1, 2))
-                d_scores = torch.ops.aten._softmax_backward_data(d_p.float(), p, -1, torch.float32).to(v.dtype)
-                d_by_distance = unshift_keys(d_scores).view(len(r_), -1, last + 1)
-                d_qu_, d_qv_, d_k_, d_v_ = (x[group].flatten(0, 1) for x in (d_qu, d_qv, d_k, d_v))
-                begin = last == length
-                _multiply_into(d_qu_[:, first:last], d_scores, k_[:, :last], begin=True)
-                by_query = torch.bmm(d_by_distance, r_[:, length - last :])
-                d_qv_[:, first:last] = by_query.view(d_out.shape)
-                _multiply_into(d_k_[:, :last], d_scores.transpose(1, 2), qu_[:, first:last], begin=begin)
-                _multiply_into(d_v_[:, :last], p.to(v.dtype).transpose(1, 2), d_out, begin=begin)
-                queries = qv[group][:, :, first:last].flatten(1, 2)
-                begin = begin and group[1].start == 0
-                d_r_ = d_r[group[0], length - last :]
-                _multiply_into(d_r_, d_by_distance.transpose(1, 2), queries, begin=begin)
-        biases = d_qu.sum((1, 2)) * d**-0.5, d_qv.sum((1, 2)) * d**-0.5
-        joined = k.new_empty(batch, length, 3, heads, d)
+        sums = _Parts(*(torch.empty_like(x) for x in inputs))
+        for group in reversed(_cut_rows(inputs.v)):
+            last_rows = group[1].stop >= batch
+            _differentiate(inputs.take(group), d_attended[group], sums.take(group), kept, begin_r=last_rows)
+        biases = sums.qu.sum((1, 2)) * d**-0.5, sums.qv.sum((1, 2)) * d**-0.5
+        joined = inputs.k.new_empty(batch, length, 3, heads, d)
         joined_q, joined_k, joined_v = joined.permute(2, 3, 0, 1, 4)
-        torch.mul(d_qu.add_(d_qv), d**-0.5, out=joined_q)
-        joined_k.copy_(d_k)
-        joined_v.copy_(d_v)
-        return joined, d_r, *biases
+        torch.mul(sums.qu.add_(sums.qv), d**-0.5, out=joined_q)
+        joined_k.copy_(sums.k)
+        joined_v.copy_(sums.v)
+        return joined, sums.r, *biases
+
+
+class _Parts(NamedTuple):
+    """Inputs, or sums of their gradients: queries with the content and with the position bias, keys, values, distances.
+
+    All but r have shape (heads, batch, length, d), r has (heads, length + 1, d).
+    """
+
+    qu: Tensor
+    qv: Tensor
+    k: Tensor
+    v: Tensor
+    r: Tensor
+
+    def take(self, group: tuple[slice, slice]) -> _Parts:
+        """Return a view of some heads and sequences."""
+        return _Parts(self.qu[group], self.qv[group], self.k[group], self.v[group], self.r[group[0]])
+
+
+def _differentiate(parts: _Parts, d_attended: Tensor, sums: _Parts, kept: list[Tensor], *, begin_r: bool) -> None:
+    """Write the gradients of a group; those of r are added to what is there unless they begin it.
+
+    Args:
+        parts: The inputs.
+        d_attended: Gradient of the attention, shape (heads, batch, length, d).
+        sums: Gradients of the inputs, written in place.
+        kept: Probabilities of the blocks, taken from the end; computed again when there are none.
+        begin_r: Whether the gradients of r begin here.
+    """
+    qu, k, v, d_attended = (x.flatten(0, 1) for x in (parts.qu, parts.k, parts.v, d_attended))
+    d_qu, d_qv, d_k, d_v = (x.flatten(0, 1) for x in sums[:4])
+    heads, _, length, d = parts.v.shape
+    # the last block reaches all keys and distances, and so gives the others' sums their first value
+    for first, last in reversed(cut_blocks(length)):
+        p = kept.pop() if kept else _probabilities(parts, first, last)
+        d_out = d_attended[:, first:last]
+        d_p = torch.bmm(d_out, v[:, :last].transpose(1, 2))
+        d_scores = torch.ops.aten._softmax_backward_data(d_p.float(), p, -1, torch.float32).to(v.dtype)
+        d_by_distance = unshift_keys(d_scores).view(heads, -1, last + 1)
+        queries, r = parts.qv[:, :, first:last].flatten(1, 2), parts.r[:, length - last :]
+        begin = last == length
+        _multiply_into(d_qu[:, first:last], d_scores, k[:, :last], begin=True)
+        d_qv[:, first:last] = torch.bmm(d_by_distance, r).view(-1, last - first, d)
+        _multiply_into(d_k[:, :last], d_scores.transpose(1, 2), qu[:, first:last], begin=begin)
+        _multiply_into(d_v[:, :last], p.to(v.dtype).transpose(1, 2), d_out, begin=begin)
+        _multiply_into(sums.r[:, length - last :], d_by_distance.transpose(1, 2), queries, begin=begin and begin_r)
 
 
 _attend = cast("Callable[..., Tensor]", torch.compiler.disable(_CausalAttention.apply))
@@ -135,20 +162,11 @@ def cut_blocks(length: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _probabilities(qu: Tensor, qv: Tensor, k: Tensor, r: Tensor, first: int, last: int) -> Tensor:
-    """Attention of the queries ``first..last - 1`` to the keys before ``last``: float32, (rows, queries, keys).
-
-    Args:
-        qu: Queries with the content bias, shape (heads, batch, length, d); rows are heads times batch.
-        qv: Queries with the position bias, of the same shape.
-        k: Keys of the same shape.
-        r: Keys of the distances length - 1, ..., 0, -1; shape (heads, length + 1, d).
-        first: First query.
-        last: Query after the last.
-    """
-    length = k.shape[2]
-    queries, keys = qu.flatten(0, 1)[:, first:last], k.flatten(0, 1)[:, :last].transpose(1, 2)
-    by_distance = multiply(qv[:, :, first:last].flatten(1, 2), r[:, length - last :].transpose(1, 2))
+def _probabilities(parts: _Parts, first: int, last: int) -> Tensor:
+    """Attention of the queries ``first..last - 1`` to the keys before ``last``: float32, (rows, queries, keys)."""
+    qu, length = parts.qu, parts.k.shape[2]
+    queries, keys = qu.flatten(0, 1)[:, first:last], parts.k.flatten(0, 1)[:, :last].transpose(1, 2)
+    by_distance = multiply(parts.qv[:, :, first:last].flatten(1, 2), parts.r[:, length - last :].transpose(1, 2))
     shifted = shift_distances(by_distance.view(-1, last - first, last + 1))
     future = _future(last - first, qu.device)
     if qu.dtype != torch.float32:
