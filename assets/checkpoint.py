@@ -3,7 +3,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.materialization import OWNERS, Made, picture, report_one
+from assets.materialization import OWNERS, Made, picture, report_one, table
 from assets.resources import Experiment, Launcher, Progress, Stores
 from db1_model.train import CODE_VERSION, training_recipe
 from storage.folder import StoredFolder
@@ -57,5 +57,7 @@ def _describe(manifest: Manifest) -> dict[str, Any]:
         "bytes": manifest.bytes,
         "shards": manifest.recipe["shards"],
         "training": dg.MetadataValue.json(manifest.recipe["training"]),
+        "execution": dg.MetadataValue.json(manifest.metadata["execution"]),
+        "mixture": table(manifest.metadata["mixture"]),
         "training_curve": picture(to_png(draw_training_curve(log), dpi=80)),
     }

@@ -20,7 +20,7 @@ from tasks.report import PAGE, build_report, write_report
 from tasks.rollout import record_expert
 from tasks.scores import Verdict, summarise
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 @dg.asset(
@@ -107,6 +107,7 @@ def _checkpoint_facts(checkpoint: Manifest, file: Path) -> CheckpointFacts:
         date=datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat(),
         history=facts["log"],
         facts={"shards": checkpoint.recipe["shards"], "seed": str(checkpoint.recipe["training"]["seed"])},
+        mixture=facts["mixture"],
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tasks.charts import PUBLISHED_SHARES
 from tasks.records import CheckpointFacts, Results, TaskLineage
 from tasks.stylesheet import SCRIPT, STYLE
-from tasks.tables import escape, family_table, lineage_table, task_table, tour_table
+from tasks.tables import escape, family_table, lineage_table, mixture_table, task_table, tour_table
 
 _NAMED = 5  # undefined tasks that the header names; the table has them all
 _FOOTER = (
@@ -53,6 +53,7 @@ def write_page(
         ("tasks", "Scores by task", task_table(results)),
         ("tours", "Travelling salesperson", _tours(results, bounds, pictures)),
         ("training", "Training", _figures(pictures, "training")),
+        ("mixture", "What it was trained on", mixture_table(checkpoint.mixture)),
         ("lineage", "Where the scores come from", lineage_table(checkpoint, lineage)),
     ]
     sections = [section for section in sections if section[2]]

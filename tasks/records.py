@@ -85,6 +85,8 @@ class CheckpointFacts:
         date: Day on which it was made, as its manifest says, ``YYYY-MM-DD``.
         history: Rows of its training log: ``step``, ``loss``, ``learning_rate``, ``positions_per_s``.
         facts: Anything else worth a line, by name: seeds, versions of packages, digest of the shard index.
+        mixture: What it has seen of each task: ``task``, ``requested_share`` and ``realised_share`` of the sequences,
+            ``windows`` (their number), ``epochs`` and ``tokens``.
     """
 
     digest: str
@@ -94,6 +96,7 @@ class CheckpointFacts:
     date: str
     history: Sequence[Mapping[str, float]] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    mixture: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)

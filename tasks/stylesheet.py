@@ -42,6 +42,10 @@ tbody tr:hover{background:var(--wash)}
 .track{position:relative;display:inline-block;width:7rem;height:.6rem;margin-right:.5rem;background:var(--line);vertical-align:baseline}
 .track span{display:block;height:100%}
 .track::after{content:"";position:absolute;left:50%;top:-.15rem;width:1.5px;height:.9rem;background:var(--ink)}
+.wanted{width:10rem}
+.wanted::after{display:none}
+.track i{position:absolute;top:-.15rem;width:1.5px;height:.9rem;margin-left:-1px;background:var(--ink)}
+.scroll+.scroll{margin-top:1.6rem}
 figure{margin:1.6rem 0 0}
 img{display:block;width:100%;max-width:52rem;height:auto}
 .wide img{max-width:none}

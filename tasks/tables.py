@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tasks.charts import family_colours
 from tasks.records import CheckpointFacts, EvaluationRecord, Results, TaskLineage, gap_to_expert, standard_error
@@ -109,6 +110,61 @@ def _gap_to_bound(record: EvaluationRecord, verdict: Verdict, bounds: Mapping[st
     if record.task not in bounds or verdict.gap is None:
         return None
     return (1 + verdict.gap) / bounds[record.task] - 1
+
+
+def mixture_table(mixture: Sequence[Mapping[str, Any]]) -> str:
+    """Return how much of the training each family and each task got.
+
+    Args:
+        mixture: Rows of ``CheckpointFacts.mixture``.
+    """
+    if not mixture:
+        return ""
+    families = sorted({_family(row) for row in mixture})
+    colours = family_colours(families)
+    sums = [_sum(family, [row for row in mixture if _family(row) == family]) for family in families]
+    note = (
+        '<p class="note">How the training sequences were divided. A bar is the share of the sequences that were '
+        "trained, its mark the share that the weights ask for. An epoch is one pass through a task's data; tokens "
+        "count what stood in its sequences, prompts among them and padding not.</p>"
+    )
+    return note + _shares("family", sums, colours) + _shares("task", mixture, colours)
+
+
+def _family(row: Mapping[str, Any]) -> str:
+    return str(row["task"]).split("/", 1)[0]
+
+
+def _sum(family: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    sums = {name: sum(row[name] for row in rows) for name in ("requested_share", "realised_share", "windows", "tokens")}
+    size = sum(row["windows"] / row["epochs"] for row in rows if row["windows"])  # sequences of one pass through all
+    return {"task": family, **sums, "epochs": sums["windows"] / size if size else 0.0}
+
+
+def _shares(noun: str, rows: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> str:
+    largest = max(max(row["requested_share"], row["realised_share"]) for row in rows)
+    cells = [
+        [
+            _name(row["task"], colours[_family(row)]),
+            _number(100 * row["requested_share"], ".3f"),
+            _share(row, largest, colours[_family(row)]),
+            _number(row["windows"], ",d"),
+            _number(row["epochs"], ",.3g" if row["epochs"] < 1000 else ",.0f"),
+            _number(row["tokens"], ",d"),
+        ]
+        for row in rows
+    ]
+    return _table([noun, "requested, %", "realised, %", "sequences", "epochs", "tokens"], cells)
+
+
+def _share(row: Mapping[str, Any], largest: float, colour: str) -> str:
+    realised, requested = row["realised_share"] / largest, row["requested_share"] / largest
+    bar = (
+        f'<span class="track wanted"><span style="width:{100 * realised:.1f}%;background:{colour}"></span>'
+        f'<i style="left:{100 * requested:.1f}%"></i></span>'
+    )
+    percent = 100 * row["realised_share"]
+    return f'<td class="score" data-value="{percent}">{bar}<span>{_signed(percent, ".3f")}</span></td>'
 
 
 def lineage_table(checkpoint: CheckpointFacts, lineage: Sequence[TaskLineage]) -> str:

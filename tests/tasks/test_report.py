@@ -27,6 +27,17 @@ CHECKPOINT = CheckpointFacts(
     date="2026-01-02",
     history=[{"step": step, "loss": 3 / step, "learning_rate": 1e-3, "positions_per_s": 5e3} for step in (10, 20, 30)],
     facts={"seed": "7"},
+    mixture=[
+        {
+            "task": task,
+            "requested_share": asked,
+            "realised_share": got,
+            "windows": w,
+            "epochs": w / 100,
+            "tokens": 96 * w,
+        }
+        for task, asked, got, w in (("control/Half", 0.75, 0.7, 168), ("babyai/High", 0.25, 0.3, 72))
+    ],
 )
 
 
@@ -82,6 +93,15 @@ def test_page_leads_from_a_score_to_checkpoint_data_and_seed(report: Report) -> 
 
     for fact in (DIGEST, "db1-nano", "1,234,567", "2026-01-02", "abababababab", "cdcdcdcdcdcd", "4,000"):
         assert fact in words
+
+
+def test_page_and_numbers_state_what_each_task_and_family_got_of_the_training(report: Report) -> None:
+    words = words_of(report.page)
+
+    assert "control/Half 75.000 70.000 168 1.68 16,128" in words
+    assert "babyai 25.000 30.000 72 0.72 6,912" in words
+    assert json.loads(report.numbers)["checkpoint"]["mixture"][0]["realised_share"] == 0.7
+    assert "What it was trained on" not in build_report(RECORDS, replace(CHECKPOINT, mixture=()), LINEAGE).page
 
 
 def test_table_states_the_mean_its_standard_error_and_the_score(report: Report) -> None:
