@@ -60,14 +60,18 @@ class TrainingModule(lightning.LightningModule):
         """Return the mean cross-entropy over the action tokens of all ranks' batches, zero when there are none.
 
         Returns:
-            ``loss``, and ``targets``: the mean number of these tokens in a rank's batch.
+            ``loss``, whose gradients add up over the ranks; ``mean_loss``, the number to show, equal on all of them;
+            and ``targets``, the mean number of these tokens in a rank's batch.
         """
         loss = self.model.masked_loss(batch)
-        mean_targets = num_targets = batch["loss_mask"].sum().float()
+        mean_loss, targets = loss.detach().float(), batch["loss_mask"].sum().float()
+        mean_targets = targets
         if self.trainer.world_size > 1:
-            mean_targets = self.trainer.strategy.reduce(num_targets.clone(), reduce_op="mean")
-            loss = loss * (num_targets / mean_targets.clamp(min=1 / self.trainer.world_size))
-        return {"loss": loss, "targets": mean_targets}
+            sums = torch.stack([mean_loss * targets, targets])
+            mean_sum, mean_targets = self.trainer.strategy.reduce(sums, reduce_op="mean")
+            at_least_one = mean_targets.clamp(min=1 / self.trainer.world_size)
+            loss, mean_loss = loss * (targets / at_least_one), mean_sum / at_least_one
+        return {"loss": loss, "mean_loss": mean_loss, "targets": mean_targets}
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW, which decays matrices only, and the schedule."""
@@ -120,7 +124,7 @@ class TrainingLog(lightning.Callback):
         """Collect the step's loss; write when it is time."""
         if not trainer.is_global_zero:
             return
-        self._losses.append(outputs["loss"].detach())
+        self._losses.append(outputs["mean_loss"])
         self._targets.append(outputs["targets"])
         self._positions += batch["tokens"].numel() * trainer.world_size
         self._tokens += batch["num_tokens"].sum() * trainer.world_size

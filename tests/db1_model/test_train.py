@@ -143,7 +143,7 @@ def test_steps_without_a_target_and_padding_are_counted(tmp_path: Path) -> None:
 
     for targets in (3, 0, 5, 0):
         trainer.global_step += 1
-        outputs = {"loss": torch.zeros(()), "targets": torch.tensor(float(targets))}
+        outputs = {"mean_loss": torch.zeros(()), "targets": torch.tensor(float(targets))}
         batch = {"tokens": torch.zeros(2, 8), "num_tokens": torch.tensor([8, 4])}
         log.on_train_batch_end(trainer, Mock(), outputs, batch, 0)
 
