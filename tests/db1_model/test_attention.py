@@ -34,11 +34,21 @@ def make_inputs(length: int) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("length", [1, 7, 300])
-@pytest.mark.parametrize("attend, kept_bytes", [(attend_in_blocks, 0), (attend_in_blocks, 2**30), (attend_by_sdpa, 0)])
+@pytest.mark.parametrize(
+    "attend, kept_bytes, scores",
+    [
+        (attend_in_blocks, 0, 2**20),
+        (attend_in_blocks, 0, 1),
+        (attend_in_blocks, 2**30, 2**20),
+        (attend_in_blocks, 2**30, 128 * 300 * 3),
+        (attend_by_sdpa, 0, 0),
+    ],
+)
 def test_attention_in_blocks_is_the_definition_with_its_gradient(
-    length: int, attend: Attend, kept_bytes: int, monkeypatch: pytest.MonkeyPatch
+    length: int, attend: Attend, kept_bytes: int, scores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(query_blocks, "KEPT_PROBABILITY_BYTES", kept_bytes)
+    monkeypatch.setattr(query_blocks, "BLOCK_SCORES", scores)
     inputs = make_inputs(length)
     towards = torch.randn(2, length, 16)
 
