@@ -70,8 +70,22 @@ class ArrayReader:
     def __init__(self, files: StoredFiles) -> None:
         self._files = files
         self._arrays: dict[str, zarr.Array[Any]] = {}
-        files.path("zarr.json")
-        self.attributes: Mapping[str, Any] = zarr.open_group(files.folder, mode="r", zarr_format=3).attrs.asdict()
+        with files.hold(["zarr.json"]) as (path,):
+            self.attributes: Mapping[str, Any] = zarr.open_group(path.parent, mode="r", zarr_format=3).attrs.asdict()
+
+    def num_rows(self, name: str) -> int:
+        """Return the number of rows of an array."""
+        return self._open(name).shape[0]
+
+    def check_rows(self, expected: Mapping[str, int]) -> None:
+        """Compare the numbers of rows of arrays with what they ought to be.
+
+        Raises:
+            ManifestError: If one differs.
+        """
+        for name, rows in expected.items():
+            if (found := self.num_rows(name)) != rows:
+                raise self._files.error(f"its array {name!r} has {found} rows, expected {rows}")
 
     def row_bytes(self, name: str) -> int:
         """Return the size of one row of an array in memory."""
@@ -85,12 +99,8 @@ class ArrayReader:
         shard_rows = (array.shards or array.chunks)[0]
         shards = range(start // shard_rows, -(-stop // shard_rows))
         paths = ["/".join([name, "c", str(shard)] + ["0"] * (array.ndim - 1)) for shard in shards]
-        for path in paths:
-            self._files.path(path)
-        rows = np.asarray(array[start:stop])
-        for path in paths:  # Once more: a writer may have replaced the data meanwhile.
-            self._files.path(path)
-        return rows
+        with self._files.hold(paths):
+            return np.asarray(array[start:stop])
 
     def read_text(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.object_]:
         """Return strings ``start..stop - 1`` of a text, as an array of objects."""
@@ -108,8 +118,8 @@ class ArrayReader:
 
     def _open(self, name: str) -> zarr.Array[Any]:
         if name not in self._arrays:
-            folder = self._files.path(f"{name}/zarr.json").parent
-            self._arrays[name] = zarr.open_array(folder, mode="r", zarr_format=3)
+            with self._files.hold([f"{name}/zarr.json"]) as (path,):
+                self._arrays[name] = zarr.open_array(path.parent, mode="r", zarr_format=3)
         return self._arrays[name]
 
 

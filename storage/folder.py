@@ -1,38 +1,30 @@
 from __future__ import annotations
 
-import fcntl
-import json
 import re
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from storage.local import DATA, LocalPlace
 from storage.manifest import (
     MANIFEST_NAME,
     Manifest,
     ManifestError,
-    canonical_json,
-    check_digest,
-    check_size,
-    describe_files,
-    flush_folder,
-    read_manifest,
+    StoredFile,
+    decode_manifest,
+    make_manifest,
     recipe_key,
-    write_manifest,
 )
-
-_LOCK, _PARTIAL = ".lock", ".partial"
-_DATA = re.compile(r"[0-9a-f]{16}(-again)?")  # the beginning of the key, once more when rewritten from the same recipe
+from storage.place import Check, FileError, Fill, Place
 
 
 class StoredFolder:
     """One stored thing: a folder that holds ``manifest.json`` and, below it, the folder of its data.
 
-    Writing makes a new data folder beside the old one; the manifest moves from one to the other by a single rename.
-    A process that is killed at any moment therefore leaves the old thing or the new one, and what it leaves half done
-    is removed by the next writer. A lock lets one writer at a time in; a second one waits.
+    Writing puts the whole thing in the place of the old one: a process that is killed at any moment, a full disk or a
+    lost connection leaves the old thing or the new one, see ``storage.local``.
 
     Args:
         root: Where things of this kind lie.
@@ -49,8 +41,13 @@ class StoredFolder:
                 f"{name!r} cannot name {kind}; expected parts of letters, digits and .+=@_- between slashes, such as "
                 "'tsp/tsp100-1'"
             )
-        self.kind, self.name = kind, name
-        self.path = Path(root) / name
+        self.root, self.kind, self.name = str(root), kind, name
+        self.place: Place = LocalPlace(Path(root) / name)
+
+    @property
+    def path(self) -> Path:
+        """The folder on this machine."""
+        return self.place.path
 
     def read(self) -> Manifest:
         """Return the manifest, after checking that every file is there in its full size.
@@ -58,23 +55,37 @@ class StoredFolder:
         Raises:
             ManifestError: If the thing is missing, incomplete or damaged.
         """
-        return read_manifest(self.path, kind=self.kind, name=self.name)
+        manifest = self.read_manifest()
+        for fault in self.place.faults(manifest, check="sizes").values():
+            raise ManifestError(self.kind, self.name, fault)
+        return manifest
 
-    def find(self, recipe: Mapping[str, Any], *, check: Literal["sizes", "digests"] = "digests") -> Manifest | None:
+    def read_manifest(self) -> Manifest:
+        """Return the manifest, whatever became of the files.
+
+        Raises:
+            ManifestError: If it is missing or damaged.
+        """
+        where = self.place.locate(MANIFEST_NAME)
+        try:
+            content = self.place.read(MANIFEST_NAME)
+        except FileNotFoundError:
+            raise ManifestError(self.kind, self.name, f"there is no {where}") from None
+        return decode_manifest(content, kind=self.kind, name=self.name, where=where)
+
+    def find(self, recipe: Mapping[str, Any], *, check: Check | None = None) -> Manifest | None:
         """Return the manifest when the thing is complete, sound and made from exactly this recipe, otherwise None.
 
         Args:
             recipe: What it is to be made from.
             check: ``digests`` reads every byte (about 1 GB/s a core), so that a damaged thing is made anew; ``sizes``
-                only looks.
+                only looks; None is what suits the place.
         """
         try:
-            manifest = self.read()
-            if manifest.key != recipe_key(recipe):
-                return None
-            if check == "digests":
-                StoredFiles(self.path, manifest).verify()
+            manifest = self.read_manifest()
         except ManifestError:
+            return None
+        if manifest.key != recipe_key(recipe) or self.place.faults(manifest, check=check or self.place.default_check):
             return None
         return manifest
 
@@ -84,9 +95,9 @@ class StoredFolder:
         Raises:
             ManifestError: If the thing is missing, incomplete or damaged.
         """
-        return StoredFiles(self.path, self.read())
+        return StoredFiles(self.place, self.read())
 
-    def write(self, fill: Callable[[Path], Mapping[str, Any]], *, recipe: Mapping[str, Any]) -> Manifest:
+    def write(self, fill: Fill, *, recipe: Mapping[str, Any]) -> Manifest:
         """Make the thing, and put it in the place of what was there.
 
         Args:
@@ -96,58 +107,27 @@ class StoredFolder:
         Returns:
             The manifest of the new thing. If ``fill`` raises, the old thing stays.
         """
-        key = recipe_key(recipe)
-        with self._writing():
-            self._remove_strays()
-            partial = self.path / _PARTIAL
-            partial.mkdir()
-            try:
-                metadata = fill(partial)
-                canonical_json(dict(metadata))
-                files = describe_files(partial)
-            except BaseException:
-                shutil.rmtree(partial)
-                raise
-            data = next(name for name in (key[:16], f"{key[:16]}-again") if not (self.path / name).exists())
-            partial.rename(self.path / data)
-            flush_folder(self.path)
-            manifest = write_manifest(
-                self.path,
-                kind=self.kind,
-                name=self.name,
-                recipe=recipe,
-                metadata=metadata,
-                files=files,
-                data_folder=data,
-            )
-            self._remove_strays()
-        return manifest
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        def seal(files: Sequence[StoredFile], metadata: Mapping[str, Any], data: str) -> Manifest:
+            whole = partial(make_manifest, kind=self.kind, name=self.name, recipe=recipe)
+            return whole(metadata=metadata, files=files, data_folder=data)
 
-    def _remove_strays(self) -> None:
-        try:
-            current = json.loads((self.path / MANIFEST_NAME).read_bytes())["folder"]
-        except (OSError, ValueError, TypeError, KeyError):
-            current = ""  # Nothing can be read through this manifest, so nothing is worth keeping.
-        for path in self.path.iterdir():
-            if path.name != current and (path.name == _PARTIAL or _DATA.fullmatch(path.name)):
-                shutil.rmtree(path)
+        return self.place.replace(recipe_key(recipe), fill, seal)
 
 
 class StoredFiles:
     """The files of a complete thing; each is compared with its digest before it is first read."""
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, place: Place | Path, manifest: Manifest) -> None:
         self.manifest = manifest
-        self.folder = folder / manifest.folder
+        self._place = LocalPlace(place) if isinstance(place, Path) else place
         self._files = {file.path: file for file in manifest.files}
         self._unchecked = set(self._files)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of all files; read only those for which ``path`` was asked, or after ``verify``."""
+        return self._place.path / self.manifest.folder
 
     def path(self, name: str) -> Path:
         """Return where a file lies, after comparing it with its digest the first time and with its size every time.
@@ -155,14 +135,27 @@ class StoredFiles:
         Raises:
             ManifestError: If the file is missing, damaged or unknown to the manifest.
         """
-        if name not in self._files:
-            raise self.error(f"its manifest lists no file {name!r}")
-        if name in self._unchecked:
-            check_digest(self.folder, self._files[name], self.manifest)
-            self._unchecked.discard(name)
-        else:
-            check_size(self.folder, self._files[name], self.manifest)
-        return self.folder / name
+        file = self._file(name)
+        try:
+            path = self._place.hand_out(self.manifest, file, first=name in self._unchecked)
+        except FileError as fault:
+            raise self.error(str(fault)) from None
+        self._unchecked.discard(name)
+        return path
+
+    @contextmanager
+    def hold(self, names: Sequence[str]) -> Iterator[list[Path]]:
+        """Give files to something that takes a missing file for an empty one: they stay until it is done.
+
+        Raises:
+            ManifestError: As ``path`` does, and if a file was replaced meanwhile.
+        """
+        paths = [self.path(name) for name in names]
+        try:
+            with self._place.hold(self.manifest, [self._file(name) for name in names]):
+                yield paths
+        except FileError as fault:
+            raise self.error(str(fault)) from None
 
     def verify(self) -> None:
         """Compare every file with its digest.
@@ -170,13 +163,18 @@ class StoredFiles:
         Raises:
             ManifestError: If a file is missing or damaged.
         """
-        for file in self.manifest.files:
-            check_digest(self.folder, file, self.manifest)
+        for fault in self._place.faults(self.manifest, check="digests").values():
+            raise self.error(fault)
         self._unchecked.clear()
 
     def error(self, fault: str) -> ManifestError:
         """Return the error that names this thing, the fault, and the command that makes the thing anew."""
         return ManifestError(self.manifest.kind, self.manifest.name, fault)
+
+    def _file(self, name: str) -> StoredFile:
+        if name not in self._files:
+            raise self.error(f"its manifest lists no file {name!r}")
+        return self._files[name]
 
 
 def stored_names(root: str | Path) -> list[str]:
@@ -188,5 +186,5 @@ def stored_names(root: str | Path) -> list[str]:
             names.append(folder.relative_to(root).as_posix())
         if folder.is_dir():
             inside = [path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"]
-            waiting += [path for path in inside if not _DATA.fullmatch(path.name)]
+            waiting += [path for path in inside if not DATA.fullmatch(path.name)]
     return sorted(names)

@@ -43,11 +43,14 @@ class StoredFile:
         path: Below the manifest's data folder, with forward slashes.
         bytes: Its size.
         sha256: Hexadecimal digest of its content.
+        tag: What an object store called this content when it took it (its ETag); empty on a disk. A file whose tag is
+            still the same need not be read to know that it is.
     """
 
     path: str
     bytes: int
     sha256: str
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,37 +134,25 @@ def describe_files(folder: str | Path) -> tuple[StoredFile, ...]:
     return tuple(files)
 
 
-def write_manifest(
-    folder: str | Path,
+def make_manifest(
     *,
     kind: str,
     name: str,
     recipe: Mapping[str, Any],
     metadata: Mapping[str, Any],
-    files: Iterable[StoredFile] | None = None,
+    files: Iterable[StoredFile],
     data_folder: str = "",
 ) -> Manifest:
-    """Write ``manifest.json`` atomically, after the files that it lists have reached the disk.
-
-    Args:
-        folder: The folder that gets the manifest.
-        kind: See ``Manifest``.
-        name: See ``Manifest``.
-        recipe: See ``Manifest``.
-        metadata: See ``Manifest``.
-        files: What ``describe_files`` returned; None for all files of the data folder.
-        data_folder: Where the files lie, below ``folder``; empty when they lie beside the manifest.
+    """Return the manifest of files that are complete.
 
     Raises:
         ValueError: If the kind is unknown, or the recipe or the metadata are not JSON values.
     """
     if kind not in _KINDS:
         raise ValueError(f"unknown kind {kind!r} of stored thing; expected one of {', '.join(_KINDS)}")
-    folder = Path(folder)
-    stored = describe_files(folder / data_folder) if files is None else tuple(files)
-    stored = tuple(sorted(stored, key=lambda file: file.path))
+    stored = tuple(sorted(files, key=lambda file: file.path))
     key = recipe_key(recipe)
-    manifest = Manifest(
+    return Manifest(
         kind=kind,
         name=name,
         format_version=FORMAT_VERSION,
@@ -172,15 +163,61 @@ def write_manifest(
         metadata=json.loads(canonical_json(dict(metadata))),
         folder=data_folder,
     )
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the content of ``manifest.json``, which ends with a checksum of all that stands before it."""
     value = asdict(manifest)
+    value["files"] = [{name: part for name, part in file.items() if part != ""} for file in value["files"]]
     value["checksum"] = _checksum(value)
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(folder / MANIFEST_NAME, text.encode() + b"\n")
+    return _encode(value)
+
+
+def decode_manifest(content: bytes, *, kind: str, name: str, where: str) -> Manifest:
+    """Return the manifest that a ``manifest.json`` holds.
+
+    Args:
+        content: Of the file.
+        kind: The kind that is expected.
+        name: The name that is expected.
+        where: Where the file lies, for the error.
+
+    Raises:
+        ManifestError: If a single byte is not as it was written, or the manifest is of another kind, name or format.
+    """
+    try:
+        value = json.loads(content)
+        if _encode(value) != content or value.pop("checksum") != _checksum(value):
+            raise ManifestError(kind, name, f"{where} is broken (its checksum is not that of its content)")
+        files = tuple(StoredFile(**file) for file in value.pop("files"))
+        manifest = Manifest(files=files, **value)
+    except ManifestError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ManifestError(kind, name, f"{where} is broken ({error})") from error
+    found = (manifest.kind, manifest.name, manifest.format_version)
+    if found != (kind, name, FORMAT_VERSION):
+        fault = f"{where} says (kind, name, format) {found}, expected {(kind, name, FORMAT_VERSION)}"
+        raise ManifestError(kind, name, fault)
+    return manifest
+
+
+def write_manifest(
+    folder: str | Path, *, kind: str, name: str, recipe: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> Manifest:
+    """Write ``manifest.json`` atomically beside the files that it lists, after they have reached the disk.
+
+    Raises:
+        ValueError: If the kind is unknown, or the recipe or the metadata are not JSON values.
+    """
+    files = describe_files(folder)
+    manifest = make_manifest(kind=kind, name=name, recipe=recipe, metadata=metadata, files=files)
+    write_atomically(Path(folder) / MANIFEST_NAME, encode_manifest(manifest))
     return manifest
 
 
 def read_manifest(folder: str | Path, *, kind: str, name: str) -> Manifest:
-    """Read a manifest, and check that every file that it lists is there in its full size.
+    """Read the manifest in a folder on this machine, and check that every file is there in its full size.
 
     Args:
         folder: The folder that holds the manifest.
@@ -193,55 +230,45 @@ def read_manifest(folder: str | Path, *, kind: str, name: str) -> Manifest:
     """
     path = Path(folder) / MANIFEST_NAME
     try:
-        value = json.loads(path.read_bytes())
-        if value.pop("checksum") != _checksum(value):
-            raise ManifestError(kind, name, f"{path} is broken (its checksum is not that of its content)")
-        files = tuple(StoredFile(**file) for file in value.pop("files"))
-        manifest = Manifest(files=files, **value)
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise ManifestError(kind, name, f"there is no {path}") from None
-    except ManifestError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ManifestError(kind, name, f"{path} is broken ({error})") from error
-    found = (manifest.kind, manifest.name, manifest.format_version)
-    if found != (kind, name, FORMAT_VERSION):
-        fault = f"{path} says (kind, name, format) {found}, expected {(kind, name, FORMAT_VERSION)}"
-        raise ManifestError(kind, name, fault)
+    manifest = decode_manifest(content, kind=kind, name=name, where=str(path))
     for file in manifest.files:
-        check_size(path.parent / manifest.folder, file, manifest)
+        stored = path.parent / manifest.folder / file.path
+        if fault := size_fault(str(stored), stored.stat().st_size if stored.is_file() else None, file):
+            raise ManifestError(kind, name, fault)
     return manifest
 
 
-def check_size(folder: Path, file: StoredFile, manifest: Manifest) -> None:
-    """Raise ``ManifestError`` if a file is missing or not of the size that the manifest states."""
-    path = folder / file.path
-    if not path.is_file():
-        raise ManifestError(manifest.kind, manifest.name, f"{path} is missing")
-    if (size := path.stat().st_size) != file.bytes:
-        raise ManifestError(manifest.kind, manifest.name, f"{path} has {size} bytes, expected {file.bytes}")
-
-
-def check_digest(folder: Path, file: StoredFile, manifest: Manifest) -> None:
-    """Raise ``ManifestError`` if a file's content is not what was written."""
-    check_size(folder, file, manifest)
-    path = folder / file.path
-    with path.open("rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    if sha256 != file.sha256:
-        fault = f"{path} is corrupt (its SHA-256 is {sha256[:12]}..., expected {file.sha256[:12]}...)"
-        raise ManifestError(manifest.kind, manifest.name, fault)
+def size_fault(where: str, size: int | None, file: StoredFile) -> str | None:
+    """Return what is wrong with a file of this size in bytes, None for one that is not there; None when it is right."""
+    if size is None:
+        return f"{where} is missing"
+    return None if size == file.bytes else f"{where} has {size} bytes, expected {file.bytes}"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file such that its name holds the old content or the new, whenever the process is killed."""
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     flush_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it where they are missing, such that their names last."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        flush_folder(folder.parent)
 
 
 def flush_folder(folder: Path) -> None:
@@ -255,6 +282,10 @@ def flush_folder(folder: Path) -> None:
 
 def _digest(key: str, files: Iterable[StoredFile]) -> str:
     return hashlib.sha256(canonical_json([key, [[file.path, file.sha256] for file in files]])).hexdigest()
+
+
+def _encode(value: Any) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def _checksum(value: Mapping[str, Any]) -> str:
