@@ -15,7 +15,7 @@ from rich.table import Table
 from assets.evaluation import read_evaluation
 from assets.report import report_folder
 from assets.resources import Experiment, Stores
-from pipelines import model_commands
+from pipelines import model_commands, store_commands, token_commands
 from pipelines.definitions import define
 from pipelines.experiments import get_experiment
 from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
@@ -87,6 +87,9 @@ def ui(port: Annotated[int, typer.Option(help="Port of the web server.")] = 3000
 
 app.command()(model_commands.play)
 app.command()(model_commands.parity)
+app.command()(token_commands.tokens)
+app.command()(store_commands.doctor)
+app.command("clean")(store_commands.remove_strays)
 app.add_typer(model_commands.checkpoints, name="checkpoint")
 
 

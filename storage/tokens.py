@@ -131,9 +131,9 @@ class StoredTokens(Sequence[TokenEpisode]):
         self._arrays = ArrayReader(files)
         self.layout: dict[str, Any] = self._arrays.attributes["layout"]
         self._offsets: NDArray[np.int64] = self._arrays.read("episode_offsets")
-        rows = {"tokens": "tokens"}
-        if any(file.path.startswith("images/") for file in self.manifest.files):
-            rows["images"] = "images"
+        has_images = any(file.path.startswith("images/") for file in self.manifest.files)
+        self._rows = ("tokens", "images") if has_images else ("tokens",)
+        rows = {name: name for name in self._rows}
         self._blocks = EpisodeBlocks(self._arrays, self._offsets, rows=rows, texts={})
 
     def __len__(self) -> int:
@@ -154,6 +154,17 @@ class StoredTokens(Sequence[TokenEpisode]):
             seed=int(self.seeds[index]),
             total_return=float(self.total_returns[index]),
         )
+
+    def check(self) -> None:
+        """Compare the numbers of rows of all arrays with the manifest.
+
+        Raises:
+            ManifestError: If one differs, or a file is missing or damaged.
+        """
+        counts = self.manifest.metadata
+        self._arrays.check_rows({"episode_offsets": counts["num_episodes"] + 1})
+        self._arrays.check_rows(dict.fromkeys(("seeds", "total_returns"), counts["num_episodes"]))
+        self._arrays.check_rows(dict.fromkeys(self._rows, counts["num_transitions"]))
 
     @property
     def episode_lengths(self) -> NDArray[np.int64]:

@@ -144,6 +144,23 @@ class StoredTrajectory(Sequence[Episode]):
             provenance=json.loads(self._provenance[index]),
         )
 
+    def check(self) -> None:
+        """Compare the numbers of rows of all arrays with the manifest.
+
+        Raises:
+            ManifestError: If one differs, or a file is missing or damaged.
+        """
+        counts: Mapping[str, int] = self.manifest.metadata
+        by_episode = ("seeds", "terminated", "truncated", "total_returns", "provenance/ends")
+        leaves = self.schema.observations.items()
+        observed = [
+            f"observations/{key}/ends" if leaf.kind == "text" else f"observations/{key}" for key, leaf in leaves
+        ]
+        by_step = ("actions", "rewards", *observed)
+        self._arrays.check_rows({"episode_offsets": counts["num_episodes"] + 1})
+        self._arrays.check_rows(dict.fromkeys(by_episode, counts["num_episodes"]))
+        self._arrays.check_rows(dict.fromkeys(by_step, counts["num_transitions"]))
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Number of transitions of each episode, shape (episodes,)."""

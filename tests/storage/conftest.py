@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import storage.packing
 from storage.episode import Episode, Leaf, Schema
-from storage.tokens import TokenEpisode
+from storage.locations import Locations
+from storage.shards import ShardStore
+from storage.tokens import TokenEpisode, TokenStore
+from storage.trajectories import TrajectoryStore
 
 TASK = "zoo/all-kinds"
 
@@ -61,6 +67,53 @@ def damage(request: pytest.FixtureRequest) -> Callable[[Path], None]:
         path.write_bytes(path.read_bytes()[:-1])
 
     return {"flip": flip, "truncate": truncate, "delete": Path.unlink}[request.param]
+
+
+@pytest.fixture
+def fill_root(
+    schema: Schema, episodes: list[Episode], token_episodes: list[TokenEpisode], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
+    """Writes trajectories, tokens and shards of two small tasks below a data root, and an index of the shards."""
+    monkeypatch.setattr(storage.packing, "SAMPLE_BYTES", 1000)
+
+    def fill(root: str, *, version: int = 0, tasks: tuple[str, ...] = ("zoo/a", "zoo/b")) -> None:
+        places, recipe = Locations(root), {"version": version}
+        tokens, shards = TokenStore(places.tokens), ShardStore(places.shards)
+        for task in tasks:
+            played = [replace(one, task=task, rewards=one.rewards + version) for one in episodes[:4]]
+            TrajectoryStore(places.trajectories).write(task, schema, played, recipe=recipe, metadata={})
+            encoded = [replace(one, tokens=one.tokens ^ np.uint16(version)) for one in token_episodes[:9]]
+            tokens.write(task, {}, encoded, recipe=recipe, metadata={})
+            shards.write(task, tokens.read(task), recipe=recipe, seed=version, shard_bytes=12_000)
+        shards.write_index("demo", tasks, recipe=recipe, metadata={})
+
+    return fill
+
+
+@pytest.fixture
+def read_root() -> Callable[[str, str, str], list[Any]]:
+    """Reads everything of a thing that ``fill_root`` wrote, as a list that can be compared."""
+    return _read
+
+
+def _read(root: str, kind: str, name: str) -> list[Any]:
+    places = Locations(root)
+    if kind == "trajectories":
+        return [
+            _plain(vars(one) | vars(one)["observations"]) for one in TrajectoryStore(places.trajectories).read(name)
+        ]
+    if kind == "tokens":
+        return [_plain(vars(one)) for one in TokenStore(places.tokens).read(name)]
+    index = ShardStore(places.shards).read("demo")
+    return [_plain(vars(task.episode(i))) for task in index.values() for i in range(len(task))]
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in values.items()
+        if name != "observations"
+    }
 
 
 def make_episode(length: int) -> Episode:
