@@ -5,10 +5,11 @@ from typing import Any
 
 import dagster as dg
 
-from assets.materialization import OWNERS, Made, find_or_make, report_one, report_tasks
+from assets.materialization import OWNERS, Made, find_or_make, report_one, report_tasks, table
 from assets.partitions import ALL_AT_ONCE, partitions_of
 from assets.resources import Experiment, Progress, Stores
-from db1_model.sequence import StepLayout, encode_episode
+from db1_model.round_trip import RoundTrip
+from db1_model.sequence import StepLayout
 from db1_model.text import TextTokenizer
 from db1_model.vocabulary import Vocabulary
 from storage.folder import StoredFolder
@@ -16,6 +17,7 @@ from storage.manifest import Manifest, recipe_key
 from tasks.registry import list_sentences
 
 CODE_VERSION = "1"
+_DIMENSIONS_SHOWN = 100
 
 
 @dg.asset(
@@ -63,11 +65,12 @@ def define_tokens(family: str) -> dg.AssetsDefinition:
             episodes = stores.trajectories.read(task_id)
             layout = StepLayout.from_schema(episodes.schema, vocabulary)
             recipe = _recipe(episodes.manifest, layout, vocabulary)
-            encoded = (encode_episode(episode, layout, text, vocabulary) for episode in episodes)
-            tracked = progress.track(task_id, encoded, total=len(episodes), unit="episodes")
+            trip = RoundTrip(layout, text, vocabulary, edge=experiment.model.bin_edge)
+            tracked = progress.track(task_id, map(trip.encode, episodes), total=len(episodes), unit="episodes")
+            told = lambda: {"round_trip": trip.to_json()}  # noqa: E731
             return find_or_make(
                 lambda: stores.tokens.find(task_id, recipe),
-                lambda: stores.tokens.write(task_id, layout.to_json(), tracked, recipe=recipe, metadata={}),
+                lambda: stores.tokens.write(task_id, layout.to_json(), tracked, recipe=recipe, metadata=told),
             )
 
         yield from report_tasks(context, make, _describe)
@@ -103,4 +106,14 @@ def _recipe(trajectories: Manifest, layout: StepLayout, vocabulary: Vocabulary) 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:
     numbers = {name: manifest.metadata[name] for name in ("num_episodes", "num_transitions", "num_tokens")}
-    return numbers | {"tokens_per_step": manifest.metadata["num_tokens"] / manifest.metadata["num_transitions"]}
+    described = numbers | {"tokens_per_step": numbers["num_tokens"] / numbers["num_transitions"]}
+    lost = manifest.metadata.get("round_trip")  # tokens that were made before it was measured have none
+    if lost is None:
+        return described
+    return described | {
+        "largest_error": max(key["largest_error"] for key in lost["keys"]),
+        "most_saturated": max(key["most_saturated"] for key in lost["keys"]),
+        "steps_with_cut_text": max(lost["cut_texts"].values(), default=0.0),
+        "keys": table(lost["keys"]),
+        "dimensions": table(sorted(lost["dimensions"], key=lambda row: -row["saturated"])[:_DIMENSIONS_SHOWN]),
+    }
