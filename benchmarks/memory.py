@@ -18,10 +18,11 @@ from torch import Tensor
 
 from benchmarks.reference_models import GPTBlock, PlainDB1
 from db1_model.attention import Kernel, RelativeAttention, sinusoids_of
+from db1_model.block import Block
 from db1_model.config import ModelConfig
 from db1_model.presets import PRESETS, get_preset
 from db1_model.rotary import rotations_of
-from db1_model.transformer import DB1, Block
+from db1_model.transformer import DB1
 
 CONTEXT = 1024
 MICRO_BATCH = 8

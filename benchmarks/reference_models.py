@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from db1_model.attention import RelativeAttention, sinusoids_of
+from db1_model.block import Block
 from db1_model.config import ModelConfig
-from db1_model.transformer import DB1, Block
+from db1_model.transformer import DB1
 
 
 class PlainDB1(nn.Module):
@@ -35,7 +36,7 @@ class PlainDB1(nn.Module):
         distances = torch.arange(length - 1, -1, -1, device=x.device)
         sinusoids = sinusoids_of(distances.clamp(max=self.model.config.context_length), x.shape[-1])
         for layer, block in enumerate(cast("list[Block]", list(self.model.blocks))):
-            x = self.apply_block(block, x, sinusoids, *self.model._biases(layer))
+            x = self.apply_block(block, x, sinusoids, *self.model.position_biases(layer))
         losses = F.cross_entropy(self.model.logits(x).flatten(0, 1), batch["labels"].flatten(), reduction="none")
         mask = batch["loss_mask"].flatten().float()
         return (losses.float() * mask).sum() / mask.sum()
