@@ -15,6 +15,7 @@ from storage.episode import Episode
 from storage.tokens import TokenEpisode
 
 ACTION = "action"
+_BLOCK = 1 << 16  # numbers that are measured at once
 
 
 @dataclass(frozen=True)
@@ -135,34 +136,49 @@ class _Numbers:
         self.key, self._shape, self._scale, self._column = key, shape, scale, column
         self._size = math.prod(shape)
         if scale == "discrete":
-            self._first_id, self._decoded = 0, np.arange(num_values, dtype=np.float64)
+            self._first_id, self._decoded = 0, np.arange(num_values)
         else:
             decode = decode_values if scale == "mu_law" else decode_actions
             num_bins = vocabulary.num_bins
             self._first_id = vocabulary.bin_start
-            self._decoded = decode(np.arange(num_bins), num_bins=num_bins, edge=edge).astype(np.float64)
+            self._decoded = decode(np.arange(num_bins), num_bins=num_bins, edge=edge)
         self._lowest, self._highest = np.full(self._size, np.inf), np.full(self._size, -np.inf)
         self._error_sum, self._largest_error = np.zeros(self._size), np.zeros(self._size)
-        self._saturated = np.zeros(self._size, np.int64)
-        self._used = np.zeros((self._size, len(self._decoded)), bool)
+        self._counts = np.zeros((self._size, len(self._decoded)), np.int64)
         self._num_steps = 0
+        self._waiting: list[tuple[NDArray[Any], NDArray[np.uint16]]] = []
+        self._num_waiting = 0
 
     def add(self, values: NDArray[Any], tokens: NDArray[np.uint16]) -> None:
-        bins = tokens[:, self._column : self._column + self._size].astype(np.int64) - self._first_id
+        self._waiting.append((values, tokens[:, self._column : self._column + self._size]))
+        self._num_waiting += values.size
+        if self._num_waiting >= _BLOCK:
+            self._measure()
+
+    def _measure(self) -> None:
+        """Measure the episodes that wait, many short ones at once."""
+        values = np.concatenate([values for values, _ in self._waiting])
+        bins = np.concatenate([tokens for _, tokens in self._waiting]).astype(np.intp)
+        bins -= self._first_id
+        self._waiting, self._num_waiting = [], 0
         errors = np.abs(self._decoded[bins] - values)
         np.minimum(self._lowest, values.min(axis=0), out=self._lowest)
         np.maximum(self._highest, values.max(axis=0), out=self._highest)
-        self._error_sum += errors.sum(axis=0)
+        self._error_sum += errors.sum(axis=0, dtype=np.float64)
         np.maximum(self._largest_error, errors.max(axis=0), out=self._largest_error)
-        if self._scale != "discrete":
-            self._saturated += ((bins == 0) | (bins == len(self._decoded) - 1)).sum(axis=0)
-        self._used[np.arange(self._size), bins] = True
+        num_bins = len(self._decoded)
+        bins += np.arange(self._size) * num_bins
+        self._counts += np.bincount(bins.ravel(), minlength=self._counts.size).reshape(self._counts.shape)
         self._num_steps += len(values)
 
     def dimensions(self) -> list[Dimension]:
+        if self._waiting:
+            self._measure()
         if self._num_steps == 0:
             return []
-        used = self._used.sum(axis=1)
+        used = (self._counts > 0).sum(axis=1)
+        outermost = self._counts[:, 0] + self._counts[:, -1]
+        saturated = np.zeros(self._size) if self._scale == "discrete" else outermost / self._num_steps
         return [
             Dimension(
                 key=self.key,
@@ -172,7 +188,7 @@ class _Numbers:
                 highest=float(self._highest[i]),
                 mean_error=float(self._error_sum[i] / self._num_steps),
                 largest_error=float(self._largest_error[i]),
-                saturated=float(self._saturated[i] / self._num_steps),
+                saturated=float(saturated[i]),
                 bins_used=int(used[i]),
             )
             for i, place in enumerate(np.ndindex(*self._shape))
