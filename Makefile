@@ -30,4 +30,4 @@ ui: install
 	$(BIN)/db1 ui
 
 bench: install
-	$(BIN)/python -m benchmarks.tsp_representation && $(BIN)/python -m benchmarks.encodings
+	for name in training_step memory acting tsp_representation encodings; do $(BIN)/python -m benchmarks.$$name || exit 1; done
