@@ -32,8 +32,8 @@ def db1_nano() -> ModelConfig:
 def db1_small() -> ModelConfig:
     """Gato's smallest size, which Gato calls 79 M: 90,574,720 parameters with DB1's vocabulary and patch embedding.
 
-    Command: ``db1 make all --experiment full`` with ``training={"preset": "db1-small"}``.
-    Time: One sequence of 1,024 tokens, forward and backward in float32, takes 8 s on one CPU core; a step of AdamW
+    Command: ``db1 make all --experiment small``.
+    Time: one sequence of 1,024 tokens, forward and backward in float32, takes 8 s on one CPU core; a step of AdamW
     in bfloat16 with 8 sequences takes 6 GB (derived). Not measured on a GPU.
     Score: none yet; no run of this size is recorded.
     """
@@ -43,8 +43,8 @@ def db1_small() -> ModelConfig:
 def db1_medium() -> ModelConfig:
     """Gato's middle size, which Gato calls 364 M: 388,746,880 parameters with DB1's vocabulary and patch embedding.
 
-    Command: ``db1 make all --experiment full`` with ``training={"preset": "db1-medium"}``.
-    Time: One sequence of 1,024 tokens, forward and backward in float32, takes 31 s on one CPU core; a step of AdamW
+    Command: ``db1 make all --experiment medium``.
+    Time: one sequence of 1,024 tokens, forward and backward in float32, takes 31 s on one CPU core; a step of AdamW
     in bfloat16 with 8 sequences takes 15 GB (derived). Not measured on a GPU.
     Score: none yet; no run of this size is recorded.
     """
@@ -55,7 +55,7 @@ def db1_1_2b() -> ModelConfig:
     """DB1's published size: 1,210,585,216 parameters.
 
     Command: ``db1 make all --experiment full``.
-    Time: One sequence of 1,024 tokens, forward and backward in float32, takes 95 s on one CPU core; a step of AdamW
+    Time: one sequence of 1,024 tokens, forward and backward in float32, takes 95 s on one CPU core; a step of AdamW
     in bfloat16 with 8 sequences takes 40 GB (derived). Not measured on a GPU.
     Score: none yet; no run of this size is recorded.
     """
@@ -65,7 +65,7 @@ def db1_1_2b() -> ModelConfig:
 def gato_1_2b() -> ModelConfig:
     """DB1's size with Gato's layer norms before the branches, and Gato's pixels: 1,210,585,216 parameters.
 
-    Command: ``db1 make all --experiment full`` with ``training={"preset": "gato-1.2b"}``.
+    Command: ``db1 make all --experiment gato``.
     Time: as ``db1-1.2b``, whose sizes it has. Not measured on a GPU.
     Score: none yet; no run of this size is recorded.
     """

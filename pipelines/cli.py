@@ -27,7 +27,7 @@ from tasks.report import PAGE
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False)
 _INTERRUPTED = 130
-_ExperimentName = Annotated[str, typer.Option("--experiment", "-e", help="The experiment: demo or full.")]
+_ExperimentName = Annotated[str, typer.Option("--experiment", "-e", help="What to make; see pipelines/experiments.py.")]
 
 
 @app.callback()

@@ -32,9 +32,12 @@ _DEMO_TRAINING = {
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     "demo": Experiment(name="demo", tasks="demo", training=_DEMO_TRAINING),
+    "small": Experiment(name="small", tasks="full", training={"preset": "db1-small"}),
+    "medium": Experiment(name="medium", tasks="full", training={"preset": "db1-medium"}),
     "full": Experiment(name="full", tasks="full", training={"preset": "db1-1.2b"}),
+    "gato": Experiment(name="gato", tasks="full", training={"preset": "gato-1.2b"}),
 }
-"""What the jobs make: ``demo`` takes minutes on two cores, ``full`` is DB1's size on all tasks."""
+"""What can be made: ``demo`` takes minutes on two cores, ``full`` is DB1's size on all tasks, ``gato`` Gato's way."""
 
 
 def get_experiment(name: str) -> Experiment:
