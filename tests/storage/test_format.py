@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db1_model.checkpoint import save_checkpoint
+from db1_model.config import ModelConfig
+from db1_model.sequence import StepLayout, encode_episode
+from db1_model.text import TextTokenizer
+from db1_model.transformer import DB1
+from db1_model.vocabulary import Vocabulary
+from storage.episode import Episode, Leaf, Schema
+from storage.folder import StoredFolder
+from storage.locations import Locations
+from storage.manifest import FORMAT_VERSION
+from storage.shards import ShardStore
+from storage.tokens import TokenStore
+from storage.trajectories import TrajectoryStore
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "format.md"
+TASK, EXPERIMENT = "babyai/OpenRedDoor", "demo"
+SCHEMA = Schema(
+    {
+        "mission": Leaf("text", num_tokens=6),
+        "view": Leaf("discrete", (2, 2), num_values=40),
+        "angles": Leaf("continuous", (3,), -1, 1),
+        "speed": Leaf("continuous", (2,)),
+    },
+    Leaf("discrete", num_values=7),
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with ``data/``: one task through all stages, and a model that nobody trained."""
+    places, rng = Locations(str(tmp_path / "data")), np.random.default_rng(0)
+    tokenizer = TextTokenizer.train(["öffne die rote Tür"], 1024)
+    vocabulary = Vocabulary(1024, tokenizer_digest=tokenizer.digest)
+
+    def play(seed: int, steps: int) -> Episode:
+        seen = {
+            "mission": np.array(["öffne die rote Tür", "open it"] * steps, object)[:steps],
+            "view": rng.integers(0, 40, (steps, 2, 2)),
+            "angles": rng.uniform(-1, 1, (steps, 3)).astype(np.float32),
+            "speed": rng.uniform(-9, 9, (steps, 2)).astype(np.float32),
+        }
+        provenance = {"solver": "by hand"}
+        return Episode(TASK, seed, seen, rng.integers(0, 7, steps), np.ones(steps), True, False, provenance)
+
+    episodes = [play(seed, steps) for seed, steps in enumerate((4, 2, 9))]
+    trajectories = TrajectoryStore(places.trajectories).write(TASK, SCHEMA, episodes, recipe={"seed": 0}, metadata={})
+    layout, tokens = StepLayout.from_schema(SCHEMA, vocabulary), TokenStore(places.tokens)
+    encoded = [encode_episode(episode, layout, tokenizer, vocabulary) for episode in episodes]
+    recipe = {"trajectories": trajectories.digest, "vocabulary": vocabulary.to_json()}
+    made = tokens.write(TASK, layout.to_json(), encoded, recipe=recipe, metadata={})
+    shards = ShardStore(places.shards)
+    shards.write(TASK, tokens.read(TASK), recipe={"tokens": made.digest}, seed=0)
+    index = shards.write_index(EXPERIMENT, [TASK], recipe={}, metadata={"vocabulary": vocabulary.to_json()})
+    folder = StoredFolder(places.checkpoints, "checkpoint", EXPERIMENT)
+    model = DB1(ModelConfig(1, 16, 2, 32, 32, 1024))
+    save_checkpoint(folder, model, vocabulary=vocabulary, recipe={"shards": index.digest}, step=3)
+    return tmp_path
+
+
+def test_the_examples_of_the_document_read_what_is_stored(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    session: dict[str, object] = {}
+
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL), start=1):
+        exec(compile(block, f"{DOCUMENT.name}, example {number}", "exec"), session)
+
+    printed = capsys.readouterr().out
+    assert "3 episodes" in printed
+    assert "öffne die rote Tür" in printed
+    assert "{'solver': 'by hand'}" in printed
+    differences = dict(re.findall(r"(\w+) \w+ largest difference (\S+)", printed))
+    assert float(differences["view"]) == 0
+    assert float(differences["angles"]) <= 1 / 1024 + 1e-6
+    assert 0 < float(differences["speed"]) < 0.1
+    assert "['00000000.json', '00000000.tokens.blosc'] 510 bytes of tokens" in printed
+    assert "3 steps" in printed
+
+
+def test_the_document_is_of_the_version_that_is_written() -> None:
+    text = DOCUMENT.read_text()
+
+    assert f"version {FORMAT_VERSION}\n" in text.splitlines(keepends=True)[0]
+    assert f"`format_version` is {FORMAT_VERSION}." in text
