@@ -129,18 +129,23 @@ class StoredFiles:
         """The folder of all files; read only those for which ``path`` was asked, or after ``verify``."""
         return self._place.path / self.manifest.folder
 
-    def path(self, name: str) -> Path:
+    def path(self, name: str, *, check: Check = "digests") -> Path:
         """Return where a file lies, after comparing it with its digest the first time and with its size every time.
+
+        Args:
+            name: Of the file.
+            check: ``sizes`` for a file whose parts have checksums of their own, which its reader looks at.
 
         Raises:
             ManifestError: If the file is missing, damaged or unknown to the manifest.
         """
         file = self._file(name)
         try:
-            path = self._place.hand_out(self.manifest, file, first=name in self._unchecked)
+            path = self._place.hand_out(self.manifest, file, first=check == "digests" and name in self._unchecked)
         except FileError as fault:
             raise self.error(str(fault)) from None
-        self._unchecked.discard(name)
+        if check == "digests":
+            self._unchecked.discard(name)
         return path
 
     @contextmanager

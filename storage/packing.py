@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numcodecs import (
@@ -15,15 +14,14 @@ from numcodecs import (
 from numpy.typing import NDArray
 
 from storage.manifest import canonical_json
+from storage.shard_tables import EPISODE_ROW, SAMPLE_ROW, checksum_of
 from storage.tokens import TokenEpisode
 
 Compression = Literal["blosc-zstd", "none"]
 
-SAMPLE_BYTES = 512 << 10
-EPISODE_ROW = np.dtype([("length", "<i8"), ("seed", "<i8"), ("total_return", "<f8"), ("sample", "<i8")])
-SAMPLE_ROW = np.dtype(
-    [("shard", "<i8"), ("tokens_at", "<i8"), ("tokens_bytes", "<i8"), ("images_at", "<i8"), ("images_bytes", "<i8")]
-)
+SAMPLE_BYTES = 128 << 10
+"""What is read and decoded at once, so that samples of hundreds of tasks fit into a cache together."""
+_LARGEST_SAMPLE = 2**32 - 1
 _SUFFIX = {"blosc-zstd": "blosc", "none": "bin"}
 
 
@@ -35,7 +33,7 @@ def shard_name(number: int) -> str:
 def pack(
     folder: Path, task: str, episodes: Iterable[TokenEpisode], *, shard_bytes: int, compression: Compression
 ) -> tuple[NDArray[np.void], NDArray[np.void]]:
-    """Write tokenized episodes into WebDataset tars, many episodes to a sample of about 512 KiB before compression.
+    """Write tokenized episodes into WebDataset tars, many episodes to a sample of about 128 KiB before compression.
 
     A sample ``<number>`` is three members: ``.json`` (task, tokens a step, image shape, and the length, seed and return
     of each episode), ``.tokens.blosc`` or ``.tokens.bin`` (little-endian uint16, all steps end to end) and, for a task
@@ -50,33 +48,36 @@ def pack(
         compression: ``blosc-zstd`` (level 3, bytes shuffled) or ``none``.
 
     Returns:
-        One row an episode (``EPISODE_ROW``) and one row a sample (``SAMPLE_ROW``: its shard, and where the bytes of its
-        tokens and images begin in that file).
+        One row an episode (``EPISODE_ROW``) and one row a sample (``SAMPLE_ROW``), as ``write_tables`` takes them.
     """
-    episode_rows: list[tuple[int, int, float, int]] = []
-    sample_rows: list[tuple[int, int, int, int, int]] = []
-    tar: tarfile.TarFile | None = None
-    shard = -1
+    episode_rows: list[tuple[int, int, float]] = []
+    sample_rows: list[tuple[int, ...]] = []
+    file: BinaryIO | None = None
+    shard, at, step = -1, 0, 0
     with _one_thread():
         try:
             for number, group in enumerate(_groups(episodes)):
-                parts = _encode(task, group, compression)
-                size = sum(tarfile.BLOCKSIZE + len(part) + -len(part) % tarfile.BLOCKSIZE for part in parts.values())
-                if tar is None or tar.offset + size > shard_bytes:
-                    if tar is not None:
-                        tar.close()
-                    shard += 1
-                    tar = tarfile.open(folder / shard_name(shard), "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
-                places = {name.split(".")[0]: _add(tar, f"{number:08d}.{name}", part) for name, part in parts.items()}
-                sample_rows.append((shard, *places["tokens"], *places.get("images", (0, 0))))
-                episode_rows += [(len(one), one.seed, one.total_return, number) for one in group]
+                data, places = _to_tar(f"{number:08d}", _encode(task, group, compression))
+                if file is None or at + len(data) > shard_bytes:
+                    if file is not None:
+                        _finish(file, at)
+                    shard, at = shard + 1, 0
+                    file = (folder / shard_name(shard)).open("wb")
+                rows = [(len(one), one.seed, one.total_return) for one in group]
+                checksums = checksum_of(data), checksum_of(np.array(rows, EPISODE_ROW))
+                where = (shard, len(data), *places["tokens"], *places.get("images", (0, 0)))
+                sample_rows.append((step, len(episode_rows), at, *where, *checksums))
+                file.write(data)
+                at += len(data)
+                step += sum(len(one) for one in group)
+                episode_rows += rows
         finally:
-            if tar is not None:
-                tar.close()
+            if file is not None:
+                _finish(file, at)
     return np.array(episode_rows, dtype=EPISODE_ROW), np.array(sample_rows, dtype=SAMPLE_ROW)
 
 
-def decode(data: bytes, dtype: np.dtype, compression: Compression) -> NDArray:
+def decode(data: bytes | memoryview, dtype: np.dtype, compression: Compression) -> NDArray:
     """Return the values of a member's bytes, as a read-only array of one dimension."""
     return np.frombuffer(_codec(dtype).decode(data) if compression == "blosc-zstd" else data, dtype=dtype)
 
@@ -121,12 +122,26 @@ def _codec(dtype: np.dtype) -> Blosc:
     return Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE, typesize=dtype.itemsize)
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> tuple[int, int]:
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = len(data), 0o444
-    at = tar.offset + tarfile.BLOCKSIZE
-    tar.addfile(info, io.BytesIO(data))
-    return at, len(data)
+def _to_tar(number: str, parts: dict[str, bytes]) -> tuple[bytes, dict[str, tuple[int, int]]]:
+    """Return the members of a sample as they stand in a tar, and where each one's bytes are there."""
+    data, places = bytearray(), {}
+    for name, part in parts.items():
+        info = tarfile.TarInfo(f"{number}.{name}")
+        info.size, info.mode = len(part), 0o444
+        data += info.tobuf(tarfile.USTAR_FORMAT)
+        places[name.split(".")[0]] = len(data), len(part)
+        data += part + bytes(-len(part) % tarfile.BLOCKSIZE)
+    if len(data) > _LARGEST_SAMPLE:
+        raise ValueError(
+            f"sample {number} has {len(data)} bytes; expected at most {_LARGEST_SAMPLE}: shorten the episode"
+        )
+    return bytes(data), places
+
+
+def _finish(tar: BinaryIO, size: int) -> None:
+    end = size + 2 * tarfile.BLOCKSIZE
+    tar.write(bytes(end - size + -end % tarfile.RECORDSIZE))
+    tar.close()
 
 
 @contextmanager

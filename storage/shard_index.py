@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,12 @@ from numpy.typing import NDArray
 from storage.cache import ByteCache
 from storage.folder import StoredFiles
 from storage.packing import Compression, decode, shard_name
+from storage.shard_tables import EPISODES, ShardTables
 from storage.tokens import TokenEpisode
 
 Sample = tuple[NDArray[np.uint16], NDArray[np.uint8] | None]
+
+_REMEMBERED = 4096  # samples of a task whose places are known without a look into the tables
 
 
 class ShardIndex(Mapping[str, "ShardedTask"]):
@@ -53,13 +58,20 @@ class ShardIndex(Mapping[str, "ShardedTask"]):
 
 
 class ShardedTask:
-    """The episodes of one task as they lie in its shards; their order is that of the shards, permuted at the write.
+    """The episodes of one task as they lie in its shards, end to end; their order was permuted at the write.
 
-    ``layout`` is what the tokens of a step are; ``episode_lengths`` (steps), ``seeds`` and ``total_returns`` have one
-    entry an episode.
+    ``layout`` is what the tokens of a step are, ``num_transitions`` the number of steps of all episodes. Only what is
+    asked for is read, in samples of about 128 KiB, each compared with its checksum.
+
+    Args:
+        files: The task's files.
+        cache: Gets decoded samples, and rows of tables.
+
+    Raises:
+        ManifestError: If a table is missing or damaged.
     """
 
-    def __init__(self, files: StoredFiles, cache: ByteCache[Sample]) -> None:
+    def __init__(self, files: StoredFiles, cache: ByteCache[Any]) -> None:
         self.manifest = files.manifest
         self._files, self._cache = files, cache
         facts = json.loads(files.path("layout.json").read_bytes())
@@ -67,35 +79,74 @@ class ShardedTask:
         self.step_tokens: int = facts["step_tokens"]
         self.image_shape: tuple[int, ...] | None = facts["image_shape"] and tuple(facts["image_shape"])
         self._compression: Compression = facts["compression"]
-        self._samples = np.load(files.path("samples.npy"))
-        episodes = np.load(files.path("episodes.npy"))
-        self.episode_lengths: NDArray[np.int64] = episodes["length"].astype(np.int64)
-        self.seeds: NDArray[np.int64] = episodes["seed"].astype(np.int64)
-        self.total_returns: NDArray[np.float64] = episodes["total_return"].astype(np.float64)
-        self._sample_of = episodes["sample"]
-        starts = np.cumsum(self.episode_lengths) - self.episode_lengths
-        self._start_in_sample = starts - starts[np.searchsorted(self._sample_of, self._sample_of)]
+        self._tables = ShardTables(files, cache)
+        self.num_transitions = self._tables.num_transitions
+        self._forget()
 
     def __len__(self) -> int:
-        return len(self.episode_lengths)
+        return self._tables.num_episodes
+
+    def steps(self, first: int, last: int) -> Sample:
+        """Return the tokens and the images of the steps ``first..last - 1`` of all episodes end to end.
+
+        Returns:
+            uint16 of shape (steps, tokens a step), and uint8 of shape (steps, height, width, 3) or None; read-only.
+
+        Raises:
+            IndexError: If there are no such steps.
+            ManifestError: If a shard is missing or damaged.
+        """
+        begin, end, number = self._find(first)
+        tokens, images = self._sample(number)
+        if last <= end:
+            stretch = slice(first - begin, last - begin)
+            return tokens[stretch], None if images is None else images[stretch]
+        parts = [(tokens[first - begin :], None if images is None else images[first - begin :])]
+        while end < last:
+            begin, end, number = self._find(end)
+            tokens, images = self._sample(number)
+            parts.append((tokens[: last - begin], None if images is None else images[: last - begin]))
+        shown = [images for _, images in parts if images is not None]
+        return np.concatenate([tokens for tokens, _ in parts]), np.concatenate(shown) if shown else None
+
+    def episodes_near(self, step: int) -> NDArray[np.int64]:
+        """Return the first steps of the episodes that are stored together with a step, and the step after the last.
+
+        Raises:
+            IndexError: If there is no such step.
+            ManifestError: If a table is damaged.
+        """
+        begin, _, number = self._find(step)
+        return begin + np.cumsum(np.append(0, self._tables.episodes(number)["length"]))
 
     def episode(self, index: int) -> TokenEpisode:
-        """Return an episode; its arrays are read-only views of a decoded sample.
+        """Return an episode; its arrays are read-only.
 
         Raises:
             ManifestError: If its shard is missing or damaged.
         """
         index = range(len(self))[index]
-        number = int(self._sample_of[index])
-        tokens, images = self._cache.get((self.manifest.digest, number), lambda: self._read(number))
-        start = int(self._start_in_sample[index])
-        stop = start + int(self.episode_lengths[index])
-        return TokenEpisode(
-            tokens=tokens[start:stop],
-            images=None if images is None else images[start:stop],
-            seed=int(self.seeds[index]),
-            total_return=float(self.total_returns[index]),
-        )
+        number = self._tables.find_episode(index)
+        sample, rows = self._tables.sample(number), self._tables.episodes(number)
+        place = index - int(sample["episode"])
+        first = int(sample["step"] + rows["length"][:place].sum())
+        tokens, images = self.steps(first, first + int(rows["length"][place]))
+        return TokenEpisode(tokens, images, int(rows["seed"][place]), float(rows["total_return"][place]))
+
+    @property
+    def episode_lengths(self) -> NDArray[np.int64]:
+        """Steps of each episode, shape (episodes,); all are in memory."""
+        return self._episodes["length"].astype(np.int64)
+
+    @property
+    def seeds(self) -> NDArray[np.int64]:
+        """Seed of each episode, shape (episodes,); all are in memory."""
+        return self._episodes["seed"].astype(np.int64)
+
+    @property
+    def total_returns(self) -> NDArray[np.float64]:
+        """Sum of the rewards of each episode, shape (episodes,); all are in memory."""
+        return self._episodes["total_return"].astype(np.float64)
 
     def verify(self) -> None:
         """Compare every file with its digest.
@@ -105,15 +156,43 @@ class ShardedTask:
         """
         self._files.verify()
 
+    @cached_property
+    def _episodes(self) -> NDArray[np.void]:
+        return np.load(self._files.path(EPISODES))
+
+    def _find(self, step: int) -> tuple[int, int, int]:
+        """Return the first step of the sample that holds a step, the step after its last, and its number."""
+        place = bisect_right(self._begins, step) - 1
+        if place >= 0 and step < self._ends[place]:
+            return self._begins[place], self._ends[place], self._numbers[place]
+        if not 0 <= step < self.num_transitions:
+            raise IndexError(f"step {step} of task {self.manifest.name!r}; expected 0..{self.num_transitions - 1}")
+        if len(self._begins) == _REMEMBERED:
+            self._forget()
+        number = self._tables.find_step(step)
+        found = int(self._tables.sample(number)["step"]), self._tables.end_of(number)[0], number
+        place = bisect_right(self._begins, step)
+        for known, value in zip((self._begins, self._ends, self._numbers), found, strict=True):
+            known.insert(place, value)
+        return found
+
+    def _forget(self) -> None:
+        self._begins: list[int] = []
+        self._ends: list[int] = []
+        self._numbers: list[int] = []
+
+    def _sample(self, number: int) -> Sample:
+        return self._cache.get((self.manifest.digest, number), lambda: self._read(number))
+
     def _read(self, number: int) -> tuple[Sample, int]:
-        row = self._samples[number]
-        with self._files.path(shard_name(int(row["shard"]))).open("rb") as shard:
-            shard.seek(int(row["tokens_at"]))
-            tokens = decode(shard.read(int(row["tokens_bytes"])), np.dtype("<u2"), self._compression)
-            tokens = tokens.reshape(-1, self.step_tokens)
-            if self.image_shape is None:
-                return (tokens, None), tokens.nbytes
-            shard.seek(int(row["images_at"]))
-            images = decode(shard.read(int(row["images_bytes"])), np.dtype(np.uint8), self._compression)
-            images = images.reshape(-1, *self.image_shape)
+        row = self._tables.sample(number)
+        data = memoryview(
+            self._tables.read(shard_name(int(row["shard"])), int(row["at"]), int(row["bytes"]), int(row["checksum"]))
+        )
+        member = data[int(row["tokens_at"]) :][: int(row["tokens_bytes"])]
+        tokens = decode(member, np.dtype("<u2"), self._compression).reshape(-1, self.step_tokens)
+        if self.image_shape is None:
+            return (tokens, None), tokens.nbytes
+        member = data[int(row["images_at"]) :][: int(row["images_bytes"])]
+        images = decode(member, np.dtype(np.uint8), self._compression).reshape(-1, *self.image_shape)
         return (tokens, images), tokens.nbytes + images.nbytes

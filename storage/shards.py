@@ -11,7 +11,8 @@ from storage.cache import ByteCache
 from storage.folder import StoredFolder, stored_names
 from storage.manifest import Manifest, ManifestError, canonical_json
 from storage.packing import Compression, pack
-from storage.shard_index import Sample, ShardedTask, ShardIndex
+from storage.shard_index import ShardedTask, ShardIndex
+from storage.shard_tables import write_tables
 from storage.tokens import StoredTokens, TokenEpisode
 
 KIND, INDEX_KIND = "shards", "shard-index"
@@ -23,8 +24,8 @@ _PASS_BYTES = 512 << 20
 class ShardStore:
     """Tokenized episodes packed into WebDataset tars, one folder a task, and indexes of sets of tasks.
 
-    A task's folder holds ``shard-*.tar`` (see ``storage.packing``), ``episodes.npy`` and ``samples.npy`` (where each
-    episode lies) and ``layout.json``. An index names tasks and the digest of each one's shards.
+    A task's folder holds ``shard-*.tar`` (see ``storage.packing``), tables of where each step and episode lies (see
+    ``storage.shard_tables``) and ``layout.json``. An index names tasks and the digest of each one's shards.
 
     Args:
         root: Where they lie, such as ``Locations().shards``.
@@ -64,8 +65,7 @@ class ShardStore:
             first = tokens[0]
             episodes = _permuted(tokens, seed)
             episode_rows, sample_rows = pack(folder, task, episodes, shard_bytes=shard_bytes, compression=compression)
-            np.save(folder / "episodes.npy", episode_rows)
-            np.save(folder / "samples.npy", sample_rows)
+            write_tables(folder, sample_rows, episode_rows)
             facts = {
                 "task": task,
                 "layout": tokens.layout,
@@ -129,7 +129,7 @@ class ShardStore:
                 not those that the index was made of.
         """
         files = self._index_folder(name).open()
-        cache: ByteCache[Sample] = ByteCache(cache_bytes)
+        cache: ByteCache[Any] = ByteCache(cache_bytes)
         tasks: dict[str, ShardedTask] = {}
         for entry in json.loads(files.path("index.json").read_bytes()):
             task = entry["task"]

@@ -14,6 +14,8 @@ import pytest
 from numcodecs import Blosc
 
 import storage.packing
+import storage.shard_index
+import storage.shard_tables
 import storage.shards
 from storage.manifest import Manifest, ManifestError
 from storage.packing import Compression
@@ -79,6 +81,41 @@ def test_every_episode_lies_in_the_shards_once_in_an_order_of_the_seed(
     assert task.layout == {"action_tokens": 1}
     write(store, tokens, seed=1)
     assert store.read_task(TASK).seeds.tolist() != order
+
+
+def test_any_stretch_of_steps_is_read_across_samples_and_shards(store: ShardStore, tokens: StoredTokens) -> None:
+    write(store, tokens)
+    task = store.read_task(TASK, cache_bytes=10_000)
+    whole = [task.episode(index) for index in range(len(task))]
+    rows = np.concatenate([one.tokens for one in whole])
+    images = np.concatenate([one.images for one in whole if one.images is not None])
+    offsets = np.cumsum([0, *(len(one) for one in whole)])
+
+    assert task.num_transitions == len(rows)
+    for first, last in [(0, 1), (0, len(rows)), (17, 90), (len(rows) - 1, len(rows)), (200, 203)]:
+        found, shown = task.steps(first, last)
+        np.testing.assert_array_equal(found, rows[first:last])
+        np.testing.assert_array_equal(shown, images[first:last])
+        near = task.episodes_near(first)
+        assert near[0] <= first < near[-1]
+        assert set(near) <= set(offsets)
+    with pytest.raises(IndexError, match=r"expected 0\.\.464"):
+        task.steps(460, 466)
+
+
+def test_a_page_of_many_samples_is_read_at_once_and_the_places_of_few_are_remembered(
+    store: ShardStore, tokens: StoredTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = [episode.tokens for episode in (write(store, tokens), read_all(store))[1]]
+    monkeypatch.setattr(storage.shard_tables, "_PAGE_SAMPLES", 2)
+    monkeypatch.setattr(storage.shard_index, "_REMEMBERED", 3)
+    write(store, tokens)
+
+    task = store.read_task(TASK, cache_bytes=0)
+
+    assert task.num_transitions == 465
+    for index in [29, 3, 11, 0, 18]:
+        np.testing.assert_array_equal(task.episode(index).tokens, whole[index])
 
 
 def test_tasks_without_images_need_no_place_for_them(store: ShardStore, token_episodes: list[TokenEpisode]) -> None:
