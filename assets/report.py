@@ -107,7 +107,7 @@ def _checkpoint_facts(checkpoint: Manifest, file: Path) -> CheckpointFacts:
         date=datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat(),
         history=facts["log"],
         facts={"shards": checkpoint.recipe["shards"], "seed": str(checkpoint.recipe["training"]["seed"])},
-        mixture=facts["mixture"],
+        mixture=facts.get("mixture", ()),
     )
 
 

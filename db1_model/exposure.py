@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from db1_model.config import ModelConfig, TrainingConfig
 from db1_model.mixture import Mixture, mix
@@ -10,9 +9,7 @@ from db1_model.positions import StepPositions
 from db1_model.sequence import StepLayout
 from db1_model.weights import share_tasks
 from db1_model.windows import Windows
-
-if TYPE_CHECKING:
-    from db1_model.batches import StoredTask
+from storage.shard_index import ShardedTask
 
 
 @dataclass(frozen=True)
@@ -36,21 +33,22 @@ class TaskExposure:
     tokens: int
 
 
-def share_stored_tasks(tasks: Mapping[str, StoredTask], training: TrainingConfig) -> dict[str, float]:
-    """Return the share of each stored task in the training positions, adding up to 1.
+def share_stored_tasks(tasks: Mapping[str, ShardedTask], training: TrainingConfig) -> dict[str, float]:
+    """Return the share of each task in the training positions, adding up to 1.
+
+    Args:
+        tasks: The shards, by task id.
+        training: Has the weights.
 
     Raises:
         ValueError: If the weights are of unknown tasks or families.
     """
-    num_tokens = {
-        name: int(task.episode_lengths.sum()) * StepLayout.from_json(task.layout).step_tokens
-        for name, task in tasks.items()
-    }
+    num_tokens = {name: task.manifest.metadata["num_tokens"] for name, task in tasks.items()}
     return dict(zip(tasks, share_tasks(list(tasks), training.weights, num_tokens=num_tokens), strict=True))
 
 
 def measure_exposure(
-    tasks: Mapping[str, StoredTask], config: ModelConfig, training: TrainingConfig, *, steps: int
+    tasks: Mapping[str, ShardedTask], config: ModelConfig, training: TrainingConfig, *, steps: int
 ) -> list[TaskExposure]:
     """Return what the first steps of a run see of each task; exact, and a function of the arguments alone.
 
@@ -58,7 +56,7 @@ def measure_exposure(
     that are padded as DB1 does are looked at one by one, some 20 microseconds each.
 
     Args:
-        tasks: The tokenized episodes, by task id.
+        tasks: The shards, by task id.
         config: The model.
         training: The run.
         steps: Optimiser steps taken.

@@ -216,6 +216,39 @@ def test_tokens_of_another_vocabulary_do_not_reach_the_shards(copied: Pipeline) 
         replace(copied, experiment=other).make("tokenizer", "shards")
 
 
+def test_with_one_changed_task_no_file_of_another_is_rewritten(copied: Pipeline) -> None:
+    store = copied.stores.trajectories
+    episodes = store.read(SECOND)
+    store.write(SECOND, episodes.schema, list(episodes)[:2], recipe={"episodes": 2}, metadata={})
+    before, index = copied.manifests(), copied.stores.shards.read("tiny").digest
+    written = {
+        path: (path.stat().st_ino, path.stat().st_mtime_ns)
+        for stage in ("trajectories", "tokens", "shards")
+        for path in (copied.root / stage / FIRST).rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+    copied.make("tokens", "shards")
+
+    assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in written} == written
+    assert copied.told("shards", "packed_now") == 1
+    after = copied.manifests()
+    assert after["tokens/control", FIRST].digest == before["tokens/control", FIRST].digest
+    assert after["tokens/control", SECOND].digest != before["tokens/control", SECOND].digest
+    assert copied.stores.shards.read("tiny").digest != index
+
+
+def test_tokens_tell_what_their_numbers_lose_and_the_checkpoint_what_each_task_got(finished: Pipeline) -> None:
+    assert 0 < finished.told("tokens/control", "largest_error", FIRST) <= 1 / 1024 + 1e-6
+    assert "observation" in finished.told("tokens/control", "dimensions", FIRST)
+    mixture = checkpoint_folder(finished.stores, finished.experiment).read().metadata["mixture"]
+    assert [(row["task"], row["requested_share"], row["windows"]) for row in mixture] == [
+        (FIRST, 0.5, 2),
+        (SECOND, 0.5, 2),
+    ]
+    assert FIRST in finished.told("checkpoint", "mixture")
+
+
 def test_only_a_task_with_other_episodes_counts_as_changed(copied: Pipeline) -> None:
     store = copied.stores.trajectories
     episodes = store.read(SECOND)
