@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from db1_model.batches import WindowDataset, make_loader
 from db1_model.config import ModelConfig, TrainingConfig
-from db1_model.mixture import Mixture, mix
-from db1_model.positions import StepPositions
-from db1_model.sequence import StepLayout
 from db1_model.weights import share_tasks
-from db1_model.windows import Windows
+from db1_model.windows import Window
 from storage.shard_index import ShardedTask
 
 
@@ -52,8 +50,8 @@ def measure_exposure(
 ) -> list[TaskExposure]:
     """Return what the first steps of a run see of each task; exact, and a function of the arguments alone.
 
-    Nothing is read but the lengths of the episodes. Packed sequences are all full, so the cost is O(tasks); sequences
-    that are padded as DB1 does are looked at one by one, some 20 microseconds each.
+    No tokens are read. Packed sequences are all full, so the cost is O(tasks); sequences that are padded as DB1 does
+    are looked at one by one, some 20 microseconds each.
 
     Args:
         tasks: The shards, by task id.
@@ -62,22 +60,22 @@ def measure_exposure(
         steps: Optimiser steps taken.
     """
     shares = share_stored_tasks(tasks, training)
+    dataset = make_loader(tasks, config, replace(training, weights=shares)).dataset
+    if not isinstance(dataset, WindowDataset):
+        raise TypeError(f"the loader is of a {type(dataset).__name__}; expected a WindowDataset")
     num_positions = steps * training.batch_windows
-    counts = Mixture(list(shares.values())).counts(num_positions)
     exposures = []
-    for (name, task), count in zip(tasks.items(), counts, strict=True):
-        places = StepPositions(StepLayout.from_json(task.layout), config)
-        key = mix(training.seed, *name.encode())
-        prompt_share, pack = training.prompt_share, training.pack
-        windows = Windows(task.episode_lengths, places, prompt_share=prompt_share, pack=pack, key=key)
-        tokens = (
-            count * config.context_length if pack else sum(_tokens(windows, visit, places) for visit in range(count))
-        )
+    for place, (name, count) in enumerate(zip(shares, dataset.mixture.counts(num_positions), strict=True)):
+        windows, length = dataset._windows[place], config.context_length
+        if training.pack:
+            tokens = count * length
+        else:
+            step = dataset._places[place].num_positions
+            tokens = sum(min(_count_transitions(windows.at(visit)) * step, length) for visit in range(count))
         realised, epochs = count / max(1, num_positions), count / windows.windows_per_epoch
         exposures.append(TaskExposure(name, shares[name], realised, count, epochs, tokens))
     return exposures
 
 
-def _tokens(windows: Windows, visit: int, places: StepPositions) -> int:
-    transitions = sum(last - first for _, first, last in windows.at(visit).stretches)
-    return min(transitions * places.num_positions, places.context_length)
+def _count_transitions(window: Window) -> int:
+    return sum(last - first for *_, first, last in window.stretches)

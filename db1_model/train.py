@@ -74,12 +74,12 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder, *, 
     import lightning
     import torch
 
-    from db1_model.audit import SequenceAudit
     from db1_model.checkpoint import save_checkpoint
     from db1_model.data_module import WindowDataModule
     from db1_model.exposure import measure_exposure
     from db1_model.precision import fast_float32
-    from db1_model.training import TrainingLog, TrainingModule, TrainingState, find_states, read_training_log
+    from db1_model.trainer import make_trainer
+    from db1_model.training import TrainingModule, find_states, read_training_log, step_of
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
@@ -99,33 +99,12 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder, *, 
     run = folder.path / "runs" / recipe_key(recipe)[:16]
     run.mkdir(parents=True, exist_ok=True)
     states = find_states(run)
-    first_step = int(states[-1].stem.removeprefix("step-")) if states else 0
     if states:
-        print(f"going on from step {first_step}", flush=True)
-    world_size = training.devices * training.num_nodes
+        print(f"going on from step {step_of(states[-1])}", flush=True)
     module = TrainingModule(config, training)
     has_images = any(index[task].layout["image"] for task in index)
     module.model.embedding.patches.requires_grad_(has_images)
-    strategy = "ddp_find_unused_parameters_true" if has_images else "ddp"  # a batch may lack images
-    trainer = lightning.Trainer(
-        accelerator=training.accelerator,
-        devices=training.devices,
-        num_nodes=training.num_nodes,
-        strategy=strategy if world_size > 1 else "auto",
-        precision=training.precision,
-        max_steps=training.steps,
-        gradient_clip_val=training.clip_norm,
-        callbacks=[
-            *([SequenceAudit(audit)] if audit else []),
-            TrainingLog(run / "log.jsonl", training, first_step=first_step, every_steps=max(1, training.steps // 200)),
-            TrainingState(run, every_steps=training.checkpoint_every, keep=training.keep),
-        ],
-        use_distributed_sampler=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        logger=False,
-    )
+    trainer = make_trainer(training, run, has_images=has_images, audit=audit)
     data = WindowDataModule(index, config, training)
     with fast_float32():
         trainer.fit(module, datamodule=data, ckpt_path=states[-1] if states else None, weights_only=False)
@@ -141,7 +120,7 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder, *, 
             "log": read_training_log(run / "log.jsonl"),
             "mixture": [asdict(task) for task in measure_exposure(index, config, training, steps=trainer.global_step)],
             "execution": {name: value for name, value in training.to_json().items() if name in _EXECUTION},
-            "world_size": world_size,
+            "world_size": trainer.world_size,
         },
     )
     for leftover in run.iterdir():

@@ -195,6 +195,11 @@ def find_states(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.ckpt"))
 
 
+def step_of(state: Path) -> int:
+    """Return the number of optimiser steps that a training state was saved after."""
+    return int(state.stem.removeprefix("step-"))
+
+
 def read_training_log(path: Path) -> list[dict[str, float]]:
     """Return the rows of a training log; a half-written last line, as a kill leaves it, is left out."""
     if not path.exists():
