@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,11 +78,13 @@ def start_training(shards: str, folder: Path, training: TrainingConfig) -> subpr
     )
 
 
-def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(shards: str, tmp_path: Path) -> None:
+def test_a_killed_run_with_a_prefetching_worker_ends_with_the_weights_of_an_uninterrupted_one(
+    shards: str, tmp_path: Path
+) -> None:
     index = ShardStore(shards).read("toy")
     whole = train(TRAINING, index, StoredFolder(tmp_path / "whole", "checkpoint", "toy"))
 
-    process = start_training(shards, tmp_path / "killed", TRAINING)
+    process = start_training(shards, tmp_path / "killed", replace(TRAINING, num_workers=1))
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("step 8/"):
@@ -99,8 +102,6 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(shards: str
 
 @pytest.mark.slow
 def test_two_processes_train_the_weights_that_one_does(shards: str, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from db1_model.checkpoint import load_checkpoint
 
     models = []
