@@ -39,7 +39,7 @@ def checkpoint(
     manifest = folder.read()
     if told.data_version is None or told.data_version.value != manifest.digest:
         raise RuntimeError(
-            f"training reported {told.data_version}, but checkpoint {manifest.digest} lies in {folder.path}"
+            f"training reported {told.data_version}, but checkpoint {manifest.digest} lies in {folder.place.locate()}"
         )
     return told._replace(metadata={**_describe(manifest), **(told.metadata or {}), "work": "made now"})
 

@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 class Stores(dg.ConfigurableResource):
     """Opens what the pipeline has made and will make."""
 
-    root: str = Field(default="data", description="Folder that holds everything that the pipeline makes.")
+    root: str = Field(default="data", description="Folder of everything that is made: a path, or s3://bucket/folder.")
 
     @property
     def locations(self) -> Locations:

@@ -40,7 +40,7 @@ def find_tokenizer(stores: Stores, name: str) -> TextTokenizer | None:
     from db1_model.text import TextTokenizer
 
     folder = StoredFolder(stores.locations.tokenizer, "tokenizer", name)
-    if not folder.path.is_dir():
+    if not folder.exists:
         return None
     files = folder.open()
     files.verify()

@@ -15,6 +15,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.resources import Launcher, Progress
+from storage.folder import place_at
 from storage.manifest import canonical_json, write_atomically
 
 _EXPECTED = {"digest", "step", "loss", "world_size"}
@@ -69,7 +70,7 @@ class TorchrunLauncher(Launcher):
 
 
 def _write(configuration: Mapping[str, Any]) -> Path:
-    folder = Path(configuration["checkpoints"]).resolve()
+    folder = place_at(configuration["checkpoints"]).path.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{configuration['checkpoint']}.json"
     write_atomically(path, canonical_json(dict(configuration)))

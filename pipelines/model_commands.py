@@ -97,7 +97,8 @@ def import_(
 
     StoredFolder(stores.locations.tokenizer, "tokenizer", name).write(fill, recipe={"imported": text.digest})
     console.print(
-        f"[green]✓[/] checkpoint {name}: {_count_parameters(manifest)}, in {escape(str(folder.path))}", soft_wrap=True
+        f"[green]✓[/] checkpoint {name}: {_count_parameters(manifest)}, in {escape(folder.place.locate())}",
+        soft_wrap=True,
     )
     console.print(f"play with it:\n  db1 play {name} control/CartPole", soft_wrap=True)
 

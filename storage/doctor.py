@@ -4,14 +4,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from storage.cache import ByteCache
 from storage.folder import StoredFolder
 from storage.inventory import Thing
 from storage.local import LOCK, RUNS
 from storage.manifest import Manifest, ManifestError
 from storage.place import Check, Stray
 from storage.retention import MIN_AGE_S
-from storage.shard_index import ShardedTask
+from storage.shards import ShardStore
 from storage.tokens import StoredTokens
 from storage.trajectories import StoredTrajectory
 
@@ -93,7 +92,7 @@ def _check_tokens(folder: StoredFolder) -> Iterator[str]:
 
 
 def _check_shards(folder: StoredFolder) -> Iterator[str]:
-    task = ShardedTask(folder.open(), ByteCache(0))
+    task = ShardStore(folder.root).read_task(folder.name)
     counts = task.manifest.metadata
     found = {"num_episodes": len(task), "num_transitions": int(task.episode_lengths.sum())}
     found["num_shards"] = sum(file.path.endswith(".tar") for file in task.manifest.files)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from storage.local import DATA, LocalPlace
+from storage.local import LocalPlace
 from storage.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -17,7 +17,8 @@ from storage.manifest import (
     make_manifest,
     recipe_key,
 )
-from storage.place import Check, FileError, Fill, Place
+from storage.place import DATA, Check, FileError, Fill, Place
+from storage.remote import RemotePlace
 
 
 class StoredFolder:
@@ -42,12 +43,21 @@ class StoredFolder:
                 "'tsp/tsp100-1'"
             )
         self.root, self.kind, self.name = str(root), kind, name
-        self.place: Place = LocalPlace(Path(root) / name)
+        self.place = place_at(f"{root}/{name}")
 
     @property
     def path(self) -> Path:
-        """The folder on this machine."""
+        """The folder on this machine; of a thing in an object store, that of what this machine keeps beside it."""
         return self.place.path
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a manifest, of whatever is there."""
+        try:
+            self.place.read(MANIFEST_NAME)
+        except FileNotFoundError:
+            return False
+        return True
 
     def read(self) -> Manifest:
         """Return the manifest, after checking that every file is there in its full size.
@@ -73,19 +83,19 @@ class StoredFolder:
             raise ManifestError(self.kind, self.name, f"there is no {where}") from None
         return decode_manifest(content, kind=self.kind, name=self.name, where=where)
 
-    def find(self, recipe: Mapping[str, Any], *, check: Check | None = None) -> Manifest | None:
+    def find(self, recipe: Mapping[str, Any], *, check: Check = "digests") -> Manifest | None:
         """Return the manifest when the thing is complete, sound and made from exactly this recipe, otherwise None.
 
         Args:
             recipe: What it is to be made from.
-            check: ``digests`` reads every byte (about 1 GB/s a core), so that a damaged thing is made anew; ``sizes``
-                only looks; None is what suits the place.
+            check: ``digests`` reads every byte (about 1 GB/s a core), so that a damaged thing is made anew; what an
+                object store says is as it was sent is not read. ``sizes`` only looks.
         """
         try:
             manifest = self.read_manifest()
         except ManifestError:
             return None
-        if manifest.key != recipe_key(recipe) or self.place.faults(manifest, check=check or self.place.default_check):
+        if manifest.key != recipe_key(recipe) or self.place.faults(manifest, check=check):
             return None
         return manifest
 
@@ -126,8 +136,16 @@ class StoredFiles:
 
     @property
     def folder(self) -> Path:
-        """The folder of all files; read only those for which ``path`` was asked, or after ``verify``."""
-        return self._place.path / self.manifest.folder
+        """The folder of all files; those of a thing in an object store are fetched first.
+
+        Read only those for which ``path`` was asked, or after ``verify``.
+
+        Raises:
+            ManifestError: If a file to fetch is missing or damaged.
+        """
+        for name in self._files if self._place.is_remote else ():
+            self.path(name)
+        return self._place.data_folder(self.manifest)
 
     def path(self, name: str, *, check: Check = "digests") -> Path:
         """Return where a file lies, after comparing it with its digest the first time and with its size every time.
@@ -155,9 +173,10 @@ class StoredFiles:
         Raises:
             ManifestError: As ``path`` does, and if a file was replaced meanwhile.
         """
-        paths = [self.path(name) for name in names]
+        files = [self._file(name) for name in names]
         try:
-            with self._place.hold(self.manifest, [self._file(name) for name in names]):
+            with self._place.hold(self.manifest, files, first=self._unchecked) as paths:
+                self._unchecked.difference_update(names)
                 yield paths
         except FileError as fault:
             raise self.error(str(fault)) from None
@@ -170,7 +189,8 @@ class StoredFiles:
         """
         for fault in self._place.faults(self.manifest, check="digests").values():
             raise self.error(fault)
-        self._unchecked.clear()
+        if not self._place.is_remote:
+            self._unchecked.clear()
 
     def error(self, fault: str) -> ManifestError:
         """Return the error that names this thing, the fault, and the command that makes the thing anew."""
@@ -182,8 +202,17 @@ class StoredFiles:
         return self._files[name]
 
 
+def place_at(root: str | Path) -> Place:
+    """Return a folder on this machine, or in an object store when it is a URL such as ``s3://bucket/folder``."""
+    return RemotePlace(root) if isinstance(root, str) and "://" in root else LocalPlace(root)
+
+
 def stored_names(root: str | Path) -> list[str]:
     """Return the sorted names of all complete things below a root; names with a leading underscore are left out."""
+    if (place := place_at(root)).is_remote:
+        paths = [path.split("/")[:-1] for path in place.entries("") if path.endswith(f"/{MANIFEST_NAME}")]
+        hidden = (any(part[0] in "._" or DATA.fullmatch(part) for part in parts) for parts in paths)
+        return sorted("/".join(parts) for parts, is_hidden in zip(paths, hidden, strict=True) if not is_hidden)
     root, names, waiting = Path(root), [], [Path(root)]
     while waiting:
         folder = waiting.pop()

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from storage.folder import StoredFolder
-from storage.local import DATA, RUNS, LocalPlace
+from storage.folder import StoredFolder, place_at
+from storage.local import RUNS
 from storage.manifest import ManifestError
+from storage.place import DATA
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,11 @@ def _inside(shelf: Shelf) -> list[Shelf]:
 
 
 def _is_root(path: str) -> bool:
-    return any((Path(path) / shelf.folder).is_dir() for shelf in SHELVES)
+    return not {shelf.folder for shelf in SHELVES}.isdisjoint(place_at(path).folders())
 
 
 def _things(root: str, shelf: Shelf, below: str) -> Iterable[Thing]:
-    place = LocalPlace(Path(root) / shelf.folder / below)
+    place = place_at(f"{root}/{shelf.folder}/{below}".rstrip("/"))
     names = {_thing_of(PurePosixPath(below, name)) for name in place.entries("")}
     elsewhere = {one.folder.rsplit("/", 1)[1] for one in _inside(shelf)}
     return [Thing(root, shelf, name) for name in sorted(names - {"."}) if name.split("/")[0] not in elsewhere]

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,16 +14,16 @@ from storage.manifest import (
     Manifest,
     StoredFile,
     describe_files,
+    digest_of,
     encode_manifest,
     flush_folder,
     make_folder,
     size_fault,
     write_atomically,
 )
-from storage.place import Check, Entry, FileError, Fill, Place, Seal, Stray, digest_fault
+from storage.place import DATA, Entry, FileError, Fill, Place, Seal, Stray, digest_fault
 
 LOCK, PARTIAL, RUNS = ".lock", ".partial", "runs"
-DATA = re.compile(r"[0-9a-f]{16}(-again)?")  # the beginning of the key, once more when rewritten from the same recipe
 _PARTIAL_MANIFEST = f".{MANIFEST_NAME}.partial"
 
 
@@ -40,7 +38,7 @@ class LocalPlace(Place):
         path: The folder.
     """
 
-    default_check: Check = "digests"
+    is_remote = False
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
@@ -49,6 +47,14 @@ class LocalPlace(Place):
     def path(self) -> Path:
         """The folder."""
         return self._path
+
+    def data_folder(self, manifest: Manifest) -> Path:
+        """See ``Place``."""
+        return self._path / manifest.folder
+
+    def folders(self) -> list[str]:
+        """See ``Place``."""
+        return [path.name for path in self._path.iterdir() if path.is_dir()] if self._path.is_dir() else []
 
     def locate(self, name: str = "") -> str:
         """See ``Place``."""
@@ -74,29 +80,28 @@ class LocalPlace(Place):
 
     def digest(self, name: str) -> str:
         """See ``Place``."""
-        with (self._path / name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_of(self._path / name)
 
     def hand_out(self, manifest: Manifest, file: StoredFile, *, first: bool) -> Path:
         """See ``Place``."""
         path = self._path / manifest.folder / file.path
         fault = size_fault(str(path), path.stat().st_size if path.is_file() else None, file)
         if fault is None and first:
-            fault = digest_fault(str(path), self.digest(f"{manifest.folder}/{file.path}".lstrip("/")), file)
+            fault = digest_fault(str(path), digest_of(path), file)
         if fault:
             raise FileError(fault)
         return path
 
     @contextmanager
-    def hold(self, manifest: Manifest, files: Sequence[StoredFile]) -> Iterator[None]:
+    def hold(self, manifest: Manifest, files: Sequence[StoredFile], *, first: Container[str]) -> Iterator[list[Path]]:
         """See ``Place``; a writer that replaces the thing does not wait, but is noticed at the end."""
         with ExitStack() as stack:
-            paths = [self._path / manifest.folder / file.path for file in files]
+            paths = [self.hand_out(manifest, file, first=file.path in first) for file in files]
             try:
                 opened = [stack.enter_context(path.open("rb")) for path in paths]
             except FileNotFoundError as error:
                 raise FileError(f"{error.filename} is missing") from None
-            yield
+            yield paths
             for path, file in zip(paths, opened, strict=True):
                 if os.fstat(file.fileno()).st_nlink == 0:
                     raise FileError(f"{path} is missing: it was replaced while it was read")

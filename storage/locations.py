@@ -1,27 +1,32 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Locations:
-    """Where each kind of thing lies on disk, all below one root.
+    """Where each kind of thing lies, all below one root.
 
     Args:
-        root: Folder that holds everything that the pipeline makes.
+        root: Folder that holds everything that the pipeline makes: a path, or a URL of an object store such as
+            ``s3://bucket/folder``.
 
     Raises:
-        ValueError: If the root is a URL of an object store.
+        ValueError: If the root is neither.
     """
 
     root: str = "data"
 
     def __post_init__(self) -> None:
-        if "://" in self.root:
+        if re.match(r"\w+:/(?!/\w)|file:", self.root):
             raise ValueError(
-                f"the data root is {self.root!r}, expected a local folder; set it with:\n  export DB1_DATA=data"
+                f"the data root is {self.root!r}, expected a path or a URL of an object store; set it with:\n"
+                "  export DB1_DATA=data                 # a path\n"
+                "  export DB1_DATA=s3://bucket/folder   # a URL"
             )
+        object.__setattr__(self, "root", self.root.rstrip("/") or "/")
 
     @classmethod
     def from_environment(cls) -> Locations:

@@ -127,9 +127,8 @@ def describe_files(folder: str | Path) -> tuple[StoredFile, ...]:
             flush_folder(path)
         elif name != MANIFEST_NAME and not name.startswith("."):
             with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
                 os.fsync(file.fileno())
-            files.append(StoredFile(name, path.stat().st_size, sha256))
+            files.append(StoredFile(name, path.stat().st_size, digest_of(path)))
     flush_folder(folder)
     return tuple(files)
 
@@ -246,6 +245,12 @@ def size_fault(where: str, size: int | None, file: StoredFile) -> str | None:
     if size is None:
         return f"{where} is missing"
     return None if size == file.bytes else f"{where} has {size} bytes, expected {file.bytes}"
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,9 @@ from storage.manifest import Manifest, StoredFile, size_fault
 Fill = Callable[[Path], Mapping[str, Any]]
 Seal = Callable[[Sequence[StoredFile], Mapping[str, Any], str], Manifest]
 Check = Literal["sizes", "digests"]
+
+DATA = re.compile(r"[0-9a-f]{16}(-again|-[0-9a-f]{8})?")
+"""Name of a folder of data: the beginning of the key, and what tells it from another one of the same key."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,21 @@ class Stray:
 class Place(ABC):
     """Where a stored thing lies, on a disk or in an object store: its manifest, and below it the folder of its data."""
 
-    default_check: Check
-    """What is compared before a thing counts as found."""
+    is_remote: bool
+    """Whether the files are copied to this machine before they are read."""
 
     @property
     @abstractmethod
     def path(self) -> Path:
         """The folder on this machine: the thing's own, or what this machine keeps beside a thing elsewhere."""
+
+    @abstractmethod
+    def data_folder(self, manifest: Manifest) -> Path:
+        """Return the folder on this machine in which the files lie that were handed out."""
+
+    @abstractmethod
+    def folders(self) -> list[str]:
+        """Return the names of the folders directly in it."""
 
     @abstractmethod
     def locate(self, name: str = "") -> str:
@@ -94,11 +106,18 @@ class Place(ABC):
         """
 
     @abstractmethod
-    def hold(self, manifest: Manifest, files: Sequence[StoredFile]) -> AbstractContextManager[None]:
-        """Keep files where they were handed out as long as the context lasts.
+    def hold(
+        self, manifest: Manifest, files: Sequence[StoredFile], *, first: Container[str]
+    ) -> AbstractContextManager[list[Path]]:
+        """Hand files out, and keep them where they are as long as the context lasts.
+
+        Args:
+            manifest: Of the thing.
+            files: Some of its files.
+            first: Paths of those that this process has not compared with their digest yet.
 
         Raises:
-            FileError: If one is missing, at the beginning or at the end.
+            FileError: If one is missing or damaged, at the beginning or at the end.
         """
 
     @abstractmethod

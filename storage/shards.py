@@ -154,7 +154,7 @@ class ShardStore:
         return stored_names(self.root)
 
     def _index_folder(self, name: str) -> StoredFolder:
-        return StoredFolder(Path(self.root) / "_index", INDEX_KIND, name)
+        return StoredFolder(f"{self.root}/_index", INDEX_KIND, name)
 
 
 def _permuted(tokens: StoredTokens, seed: int) -> Iterator[TokenEpisode]:

@@ -10,8 +10,11 @@ def test_everything_lies_below_the_root_that_the_environment_names(monkeypatch: 
     assert Locations.from_environment().shards == "data/shards"
     monkeypatch.setenv("DB1_DATA", "/big/disk")
     assert Locations.from_environment().trajectories == "/big/disk/trajectories"
+    monkeypatch.setenv("DB1_DATA", "s3://bucket/db1/")
+    assert Locations.from_environment().tokens == "s3://bucket/db1/tokens"
 
 
-def test_a_root_in_an_object_store_is_refused() -> None:
-    with pytest.raises(ValueError, match="'s3://bucket/db1', expected a local folder"):
-        Locations("s3://bucket/db1")
+@pytest.mark.parametrize("root", ["s3:/bucket/db1", "s3://", "file:///data"])
+def test_a_root_that_is_neither_a_path_nor_an_object_store_is_refused(root: str) -> None:
+    with pytest.raises(ValueError, match=f"the data root is '{root}', expected a path or a URL"):
+        Locations(root)
