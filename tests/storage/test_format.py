@@ -16,6 +16,7 @@ from storage.episode import Episode, Leaf, Schema
 from storage.folder import StoredFolder
 from storage.locations import Locations
 from storage.manifest import FORMAT_VERSION
+from storage.shard_tables import EPISODE_ROW, SAMPLE_ROW
 from storage.shards import ShardStore
 from storage.tokens import TokenStore
 from storage.trajectories import TrajectoryStore
@@ -83,7 +84,17 @@ def test_the_examples_of_the_document_read_what_is_stored(
     assert float(differences["angles"]) <= 1 / 1024 + 1e-6
     assert 0 < float(differences["speed"]) < 0.1
     assert "['00000000.json', '00000000.tokens.blosc'] 510 bytes of tokens" in printed
+    shards = ShardStore(str(project / "data" / "shards")).read_task(TASK)
+    steps = np.concatenate([shards.episode(index).tokens for index in range(3)])
+    assert f"step 5 {steps[5]}" in printed
     assert "3 steps" in printed
+
+
+def test_the_document_names_every_column_of_the_tables() -> None:
+    text = DOCUMENT.read_text()
+
+    for table in (EPISODE_ROW, SAMPLE_ROW):
+        assert all(f"`{name}`" in text for name in table.names or ())
 
 
 def test_the_document_is_of_the_version_that_is_written() -> None:
