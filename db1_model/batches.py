@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -13,7 +15,7 @@ from db1_model.loss import find_loss_places
 from db1_model.mixture import Mixture, mix, share_tasks
 from db1_model.positions import StepPositions, TokenSequence
 from db1_model.sequence import StepLayout
-from db1_model.windows import StoredEpisodes, Windows, read_window
+from db1_model.windows import StoredEpisodes, Window, Windows, draw_visits, read_window, stack_orders
 
 
 class StoredTask(StoredEpisodes, Protocol):
@@ -65,24 +67,75 @@ class WindowDataset(Dataset[TokenSequence]):
                     f"with {layouts[0].vocabulary_digest[:12]}; tokenize both with one tokenizer and preset"
                 )
         self._places = [_place(name, layout, config) for name, layout in zip(names, layouts, strict=True)]
+        self._length = config.context_length
         self._windows = [
             Windows(
-                task.episode_lengths,
+                task,
                 places,
                 prompt_share=prompt_share,
                 pack=pack,
                 key=mix(seed, *name.encode()),
+                num_tasks=len(names),
             )
             for name, task, places in zip(names, self._tasks, self._places, strict=True)
         ]
+        self._orders = stack_orders(self._windows)
 
     def __len__(self) -> int:
         return self.num_positions
 
     def __getitem__(self, position: int) -> TokenSequence:
         """Return the training sequence of a global position."""
-        task, visit = self.mixture.at(position)
-        return read_window(self._windows[task].at(visit), self._tasks[task], self._places[task])
+        ((task, window),) = self.find([position])
+        rows, images = read_window(window, self._tasks[task])
+        return self._places[task].build_sequence(rows, images, prompt=window.prompt)
+
+    def __getitems__(self, positions: Sequence[int]) -> dict[str, Tensor]:
+        """Return the batch of some global positions.
+
+        Returns:
+            ``tokens`` and ``positions`` (int32), ``labels`` (int64) and ``loss_mask`` (bool) of shape (batch, length);
+            ``num_tokens`` (batch,), those before the padding; ``loss_places``, the flat indices of the loss mask's
+            positions; ``numbers`` (runs, numbers a position) if there is a run; ``patches`` (patches, 3, size, size),
+            ``patch_rows`` and ``patch_columns`` (patches, 2) if there is a patch. Runs and patches are in the order of
+            their places, row by row. A label that is no token (a patch or a run, never in the loss) is 0.
+        """
+        shape = len(positions), self._length
+        tokens, local = np.empty(shape, np.int32), np.empty(shape, np.int32)
+        loss_mask, labels = np.empty(shape, np.bool_), np.empty(shape, np.int64)
+        num_tokens = np.empty(len(positions), np.int64)
+        more: dict[int, tuple[NDArray[Any], ...]] = {}
+        found, rows_of = self.find(positions), defaultdict(list)
+        for row, (task, _) in enumerate(found):
+            rows_of[task].append(row)
+        for task, rows in rows_of.items():
+            places, windows = self._places[task], [found[row][1] for row in rows]
+            counts = [len(window) for window in windows]
+            steps = np.empty((len(rows), max(counts), places.layout.step_tokens), np.uint16)
+            for number, (row, window) in enumerate(zip(rows, windows, strict=True)):
+                read, images = read_window(window, self._tasks[task])
+                steps[number, : counts[number]] = read
+                if places.has_more:
+                    more[row] = places.place_more(read, images)
+            where, prompts = np.array(rows), np.array([window.prompt for window in windows])
+            places.place_sequences(steps, np.array(counts), prompts, where, tokens, local, loss_mask, labels)
+            num_tokens[where] = np.minimum(np.array(counts) * places.num_positions, self._length)
+        if more:
+            np.maximum(labels, 0, out=labels)
+        arrays = {"tokens": tokens, "positions": local, "loss_mask": loss_mask, "labels": labels}
+        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        batch["num_tokens"] = torch.from_numpy(num_tokens)
+        batch["loss_places"] = find_loss_places(batch["loss_mask"])
+        names = "numbers", "patches", "patch_rows", "patch_columns"
+        parts = zip(*(more[row] for row in sorted(more)), strict=True)
+        joined = {name: torch.from_numpy(np.concatenate(part)) for name, part in zip(names, parts, strict=False)}
+        return batch | {name: tensor for name, tensor in joined.items() if len(tensor)}
+
+    def find(self, positions: Sequence[int]) -> list[tuple[int, Window]]:
+        """Return the task and the window of each of some global positions; no tokens are read."""
+        tasks, visits = zip(*map(self.mixture.at, positions), strict=True)
+        draws = draw_visits(self._orders, np.array(tasks), np.array(visits))
+        return [(task, self._windows[task].cut(*draw)) for task, draw in zip(tasks, draws, strict=True)]
 
 
 class StepSampler(Sampler[list[int]]):
@@ -117,30 +170,6 @@ class StepSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first_step, self.num_steps):
             yield list(range(step * self.batch + self.rank, (step + 1) * self.batch, self.world_size))
-
-
-def collate(sequences: Sequence[TokenSequence]) -> dict[str, Tensor]:
-    """Join sequences into a batch.
-
-    Returns:
-        ``tokens``, ``positions``, ``labels`` (int64) and ``loss_mask`` (bool) of shape (batch, length); ``num_tokens``
-        (batch,), those before the padding; ``loss_places``, the flat indices of the loss mask's positions; ``numbers``
-        (runs, numbers a position) if there is a run; ``patches`` (patches, 3, size, size), ``patch_rows`` and
-        ``patch_columns`` (patches, 2) if there is a patch. Runs and patches are in the order of their places, row by
-        row. A label that is no token (a patch or a run, never in the loss) is 0.
-    """
-    batch = {
-        name: torch.from_numpy(np.stack([getattr(sequence, name) for sequence in sequences]))
-        for name in ("tokens", "positions", "loss_mask", "labels")
-    }
-    batch["labels"].clamp_(min=0)
-    batch["num_tokens"] = torch.tensor([sequence.num_tokens for sequence in sequences])
-    batch["loss_places"] = find_loss_places(batch["loss_mask"])
-    if any(len(sequence.numbers) for sequence in sequences):
-        batch["numbers"] = _join(sequences, "numbers")
-    if any(len(sequence.patches) for sequence in sequences):
-        batch |= {name: _join(sequences, name) for name in ("patches", "patch_rows", "patch_columns")}
-    return batch
 
 
 def make_loader(
@@ -179,7 +208,7 @@ def make_loader(
     sampler = StepSampler(
         training.steps, training.batch_windows, first_step=first_step, rank=rank, world_size=world_size
     )
-    return DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=num_workers)
+    return DataLoader(dataset, batch_sampler=sampler, collate_fn=_as_it_is, num_workers=num_workers)
 
 
 def _place(task: str, layout: StepLayout, config: ModelConfig) -> StepPositions:
@@ -189,5 +218,5 @@ def _place(task: str, layout: StepLayout, config: ModelConfig) -> StepPositions:
         raise ValueError(f"task {task!r}: {error}") from error
 
 
-def _join(sequences: Sequence[TokenSequence], name: str) -> Tensor:
-    return torch.from_numpy(np.concatenate([getattr(sequence, name) for sequence in sequences]))
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -19,8 +19,8 @@ class TokenSequence:
     """One sequence to train on; L is the context length.
 
     Args:
-        tokens: int64 of shape (L,); -1 is an image patch, -2 a run of numbers, padding is 0.
-        positions: Local position of each token within its step, int64 of shape (L,): 1..n in the observation, n + 1 at
+        tokens: int32 of shape (L,); -1 is an image patch, -2 a run of numbers, padding is 0.
+        positions: Local position of each token within its step, int32 of shape (L,): 1..n in the observation, n + 1 at
             the separator, 0 in actions and padding.
         loss_mask: Whether the label is an action's token that counts in the loss, bool of shape (L,).
         labels: The next token, int64 of shape (L,).
@@ -31,8 +31,8 @@ class TokenSequence:
         num_tokens: Tokens before the padding begins.
     """
 
-    tokens: NDArray[np.int64]
-    positions: NDArray[np.int64]
+    tokens: NDArray[np.int32]
+    positions: NDArray[np.int32]
     loss_mask: NDArray[np.bool_]
     labels: NDArray[np.int64]
     numbers: NDArray[np.int64]
@@ -93,11 +93,20 @@ class StepPositions:
         local[: self.num_observation + 1] = np.arange(1, self.num_observation + 2)
         is_action = np.arange(self.num_positions) > self.num_observation
         self.local_positions = local
-        self._positions = np.resize(local, config.context_length)
+        self._full_positions = np.resize(local, config.context_length).astype(np.int32)
         self._loss_mask = np.resize(is_action, config.context_length + 1)[1:]
-        missing = np.zeros(self.num_positions, np.int64)
+        numbers = [NUMBERS] * self.num_runs if self.embedded else []
+        after = self._num_text + (self._num_numbers + self._joined if self.embedded else 0)
+        columns = [*range(self._num_text), *[PATCH] * self.num_patches, *numbers, *range(after, layout.step_tokens)]
+        self._sources = np.array(columns, np.int32)
+        missing = np.zeros(self.num_positions, np.int32)
         missing[: self.num_observation] = 0 if layout.image is None else PATCH
         self._padding = np.resize(missing, config.context_length + 1)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a sequence holds patches or runs of numbers, see ``place_more``."""
+        return self.num_patches + self.num_runs > 0
 
     @property
     def prompt_transitions(self) -> int:
@@ -114,18 +123,10 @@ class StepPositions:
         Returns:
             int64 of shape (N, ``num_positions``), or (N, ``num_observation`` + 1) without actions.
         """
-        num_text, first_number = self._num_text, self._first_number
-        after_numbers = num_text + self._num_numbers
-        tail = rows.shape[1] - after_numbers
-        placed = np.empty((len(rows), self.num_observation + tail), np.int64)
-        placed[:, :num_text] = rows[:, :num_text]
-        placed[:, num_text:first_number] = PATCH
-        if self.embedded:
-            after_runs = first_number + self.num_runs
-            placed[:, first_number:after_runs] = NUMBERS
-            placed[:, after_runs:] = rows[:, after_numbers + self._joined :]
-        else:
-            placed[:, first_number:] = rows[:, num_text:]
+        count = self.num_observation + rows.shape[1] - self._num_text - self._num_numbers
+        sources = self._sources[:count]
+        placed = rows[:, np.maximum(sources, 0)].astype(np.int64)
+        placed[:, sources < 0] = sources[sources < 0]
         return placed
 
     def place_numbers(self, rows: NDArray[np.uint16]) -> NDArray[np.int64]:
@@ -165,29 +166,52 @@ class StepPositions:
             prompt: The first steps that are a prompt; their actions are not in the loss.
         """
         length = self.context_length
-        steps = min(len(rows), length // self.num_positions + 1)
-        rows = rows[:steps]
-        placed = self.place_tokens(rows).reshape(-1)[: length + 1]
-        end = len(placed)
-        positions, loss_mask = self._positions, self._loss_mask
-        if end <= length or prompt:
-            positions, loss_mask = positions.copy(), loss_mask.copy()
-            positions[end:] = 0
-            loss_mask[end - 1 :] = False
-            loss_mask[: max(prompt * self.num_positions - 1, 0)] = False
-        if end <= length:
-            placed = np.concatenate([placed, self._padding[end:]])
+        tokens, positions = np.empty((1, length), np.int32), np.empty((1, length), np.int32)
+        loss_mask, labels = np.empty((1, length), np.bool_), np.empty((1, length), np.int64)
+        place = np.zeros(1, np.int64)
+        self.place_sequences(rows[None], place + len(rows), place + prompt, place, tokens, positions, loss_mask, labels)
+        more = self.place_more(rows, images)
+        num_tokens = min(len(rows) * self.num_positions, length)
+        return TokenSequence(tokens[0], positions[0], loss_mask[0], labels[0], *more, num_tokens=num_tokens)
+
+    def place_sequences(
+        self,
+        steps: NDArray[np.uint16],
+        counts: NDArray[np.int64],
+        prompts: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        tokens: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        loss_mask: NDArray[np.bool_],
+        labels: NDArray[np.int64],
+    ) -> None:
+        """Fill in rows of a batch, as ``build_sequence`` does for one; see ``db1_model.placing.place_sequences``."""
+        from db1_model.placing import place_sequences  # Dagster loads this file, and not numba
+
+        full = self._sources, self._full_positions, self._loss_mask, self._padding
+        place_sequences(steps, counts, prompts, rows, *full, tokens, positions, loss_mask, labels)
+
+    def place_more(
+        self, rows: NDArray[np.uint16], images: NDArray[np.uint8] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the runs of numbers of a sequence, and its patches with their rows and columns.
+
+        Args:
+            rows: As in ``build_sequence``.
+            images: See there.
+        """
+        length = self.context_length
+        end = len(rows) * self.num_positions
         seen = min(end, length)
         if images is not None:
             num_patches = self._count_before(seen, self._num_text, self.num_patches)
-            patches = self.place_patches(images[:steps], num_patches)
+            patches = self.place_patches(images[: length // self.num_positions + 1], num_patches)
             if end < length:
-                patches = _add_black(patches, int((placed[end:length] == PATCH).sum()))
+                patches = _add_black(patches, int((self._padding[end:length] == PATCH).sum()))
         else:
             patches = self.place_patches(None)
         runs = self._count_before(seen, self._first_number, self.num_runs)
-        numbers = self.place_numbers(rows)[:runs]
-        return TokenSequence(placed[:-1], positions, loss_mask, placed[1:], numbers, *patches, num_tokens=seen)
+        return self.place_numbers(rows)[:runs], *patches
 
     def _count_before(self, end: int, first: int, count: int) -> int:
         """How many of the places ``first..first + count - 1`` of every step come before a position."""

@@ -47,6 +47,18 @@ class MemoryTask:
     def total_returns(self) -> NDArray[np.float64]:
         return np.array([episode.total_return for episode in self.episodes])
 
+    @property
+    def num_transitions(self) -> int:
+        return int(self.episode_lengths.sum())
+
+    def steps(self, first: int, last: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
+        images = [episode.images for episode in self.episodes if episode.images is not None]
+        rows = np.concatenate([episode.tokens for episode in self.episodes])
+        return rows[first:last], np.concatenate(images)[first:last] if images else None
+
+    def episodes_near(self, step: int) -> NDArray[np.int64]:
+        return np.cumsum([0, *self.episode_lengths])
+
     def episode(self, index: int) -> TokenEpisode:
         return self.episodes[index]
 
