@@ -15,7 +15,7 @@ from db1_model.loss import find_loss_places
 from db1_model.mixture import Mixture, mix, share_tasks
 from db1_model.positions import StepPositions, TokenSequence
 from db1_model.sequence import StepLayout
-from db1_model.windows import StoredEpisodes, Window, Windows, draw_visits, read_window, stack_orders
+from db1_model.windows import StoredEpisodes, Window, Windows, copy_window, draw_visits, read_window, stack_orders
 
 
 class StoredTask(StoredEpisodes, Protocol):
@@ -110,13 +110,15 @@ class WindowDataset(Dataset[TokenSequence]):
             rows_of[task].append(row)
         for task, rows in rows_of.items():
             places, windows = self._places[task], [found[row][1] for row in rows]
-            counts = [len(window) for window in windows]
+            counts = [window.num_transitions for window in windows]
             steps = np.empty((len(rows), max(counts), places.layout.step_tokens), np.uint16)
             for number, (row, window) in enumerate(zip(rows, windows, strict=True)):
-                read, images = read_window(window, self._tasks[task])
-                steps[number, : counts[number]] = read
                 if places.has_more:
+                    read, images = read_window(window, self._tasks[task])
+                    steps[number, : counts[number]] = read
                     more[row] = places.place_more(read, images)
+                else:
+                    copy_window(window, self._tasks[task], steps[number])
             where, prompts = np.array(rows), np.array([window.prompt for window in windows])
             places.place_sequences(steps, np.array(counts), prompts, where, tokens, local, loss_mask, labels)
             num_tokens[where] = np.minimum(np.array(counts) * places.num_positions, self._length)

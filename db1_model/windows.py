@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +44,7 @@ class StoredEpisodes(Protocol):
         """Return the tokens and the images of transitions ``first..last - 1`` of all episodes end to end."""
         ...
 
-    def episodes_near(self, step: int) -> NDArray[np.int64]:
+    def episodes_near(self, step: int) -> Sequence[int]:
         """Return where the episodes that are stored together with a transition begin, and where the last ends."""
         ...
 
@@ -54,8 +53,7 @@ class StoredEpisodes(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """The transitions of one training sequence.
 
     Args:
@@ -66,8 +64,10 @@ class Window:
     stretches: tuple[tuple[int, int], ...]
     prompt: int
 
-    def __len__(self) -> int:
-        return sum(last - first for first, last in self.stretches)
+    @property
+    def num_transitions(self) -> int:
+        """Transitions of all stretches."""
+        return sum([last - first for first, last in self.stretches])
 
 
 class Windows:
@@ -176,7 +176,7 @@ class Windows:
         return start, start + size
 
     def _draw_episode(self, first: int, last: int, near: int, random: int) -> tuple[int, int]:
-        offsets = self._task.episodes_near(near).tolist()
+        offsets = self._task.episodes_near(near)
         drawn = _draw_below(len(offsets) - 1, random)
         passed = 0
         while passed < self._total:
@@ -185,7 +185,7 @@ class Windows:
                 if (end <= first or begin >= last) and (last <= self._total or begin >= last - self._total):
                     return begin, end
             passed += offsets[-1] - offsets[0]
-            offsets, drawn = self._task.episodes_near(offsets[-1] % self._total).tolist(), 0
+            offsets, drawn = self._task.episodes_near(offsets[-1] % self._total), 0
         return offsets[0], offsets[1]
 
 
@@ -218,6 +218,14 @@ def read_window(window: Window, task: StoredEpisodes) -> tuple[NDArray[np.uint16
     if len(window.stretches) == 1:
         return task.steps(*window.stretches[0])
     return _join([task.steps(first, last) for first, last in window.stretches])
+
+
+def copy_window(window: Window, task: StoredEpisodes, steps: NDArray[np.uint16]) -> None:
+    """Write the tokens of the transitions of a window into the first rows of an array."""
+    end = 0
+    for first, last in window.stretches:
+        begin, end = end, end + last - first
+        steps[begin:end] = task.steps(first, last)[0]
 
 
 def choose_prompt(

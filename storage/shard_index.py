@@ -73,6 +73,7 @@ class ShardedTask:
 
     def __init__(self, files: StoredFiles, cache: ByteCache[Any]) -> None:
         self.manifest = files.manifest
+        self._digest = files.manifest.digest
         self._files, self._cache = files, cache
         facts = json.loads(files.path("layout.json").read_bytes())
         self.layout: dict[str, Any] = facts["layout"]
@@ -109,7 +110,7 @@ class ShardedTask:
         shown = [images for _, images in parts if images is not None]
         return np.concatenate([tokens for tokens, _ in parts]), np.concatenate(shown) if shown else None
 
-    def episodes_near(self, step: int) -> NDArray[np.int64]:
+    def episodes_near(self, step: int) -> list[int]:
         """Return the first steps of the episodes that are stored together with a step, and the step after the last.
 
         Raises:
@@ -117,7 +118,7 @@ class ShardedTask:
             ManifestError: If a table is damaged.
         """
         begin, _, number = self._find(step)
-        return begin + np.cumsum(np.append(0, self._tables.episodes(number)["length"]))
+        return self._cache.get((self._digest, "offsets", number), lambda: self._read_offsets(begin, number))
 
     def episode(self, index: int) -> TokenEpisode:
         """Return an episode; its arrays are read-only.
@@ -181,8 +182,12 @@ class ShardedTask:
         self._ends: list[int] = []
         self._numbers: list[int] = []
 
+    def _read_offsets(self, begin: int, number: int) -> tuple[list[int], int]:
+        offsets = [begin, *(begin + self._tables.episodes(number)["length"].cumsum()).tolist()]
+        return offsets, 40 * len(offsets)
+
     def _sample(self, number: int) -> Sample:
-        return self._cache.get((self.manifest.digest, number), lambda: self._read(number))
+        return self._cache.get((self._digest, number), lambda: self._read(number))
 
     def _read(self, number: int) -> tuple[Sample, int]:
         row = self._tables.sample(number)

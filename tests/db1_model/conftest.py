@@ -56,8 +56,8 @@ class MemoryTask:
         rows = np.concatenate([episode.tokens for episode in self.episodes])
         return rows[first:last], np.concatenate(images)[first:last] if images else None
 
-    def episodes_near(self, step: int) -> NDArray[np.int64]:
-        return np.cumsum([0, *self.episode_lengths])
+    def episodes_near(self, step: int) -> list[int]:
+        return np.cumsum([0, *self.episode_lengths]).tolist()
 
     def episode(self, index: int) -> TokenEpisode:
         return self.episodes[index]

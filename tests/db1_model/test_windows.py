@@ -116,7 +116,7 @@ def test_prompts_come_at_their_share_half_of_them_from_an_episodes_end(
     assert 0.35 < np.mean([last == ends[episode] for episode, _, last in long]) < 0.65
     assert set(range(len(LENGTHS))) == {episode for episode, _, _ in prompts}
     if not pack:
-        assert all(len(window) <= places.transitions for window in drawn)
+        assert all(window.num_transitions <= places.transitions for window in drawn)
 
 
 @pytest.mark.parametrize("pack", [False, True])
