@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from assets.checkpoint import checkpoint_folder
 from assets.evaluation import judge_evaluation, read_evaluation
 from assets.materialization import OWNERS, find_or_make, picture, report_one, table
 from assets.resources import Experiment, Progress, Stores
-from storage.folder import StoredFiles
-from storage.manifest import MANIFEST_NAME, Manifest, ManifestError, read_manifest, recipe_key, write_manifest
+from storage.folder import StoredFolder
+from storage.manifest import MANIFEST_NAME, Manifest
 from tasks.charts import draw_threshold_curve, to_png
 from tasks.records import CheckpointFacts, EvaluationRecord, TaskLineage
 from tasks.registry import families, get_task
@@ -20,7 +20,7 @@ from tasks.report import PAGE, build_report, write_report
 from tasks.rollout import record_expert
 from tasks.scores import Verdict, summarise
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 @dg.asset(
@@ -39,31 +39,21 @@ def report(stores: Stores, experiment: Experiment, progress: Progress) -> dg.Mat
     digests = {task_id: manifest.digest for task_id, manifest in evaluations.items()}
     recipe = {"code_version": CODE_VERSION, "checkpoint": checkpoint.digest, "evaluations": digests}
 
-    def make() -> Manifest:
+    def fill(path: Path) -> dict[str, Any]:
         records = [_record(stores, task_id, experiment, progress) for task_id in evaluations]
         lineage = [_lineage(stores, task_id) for task_id in evaluations]
-        made_at = checkpoint_folder(stores, experiment).path / MANIFEST_NAME
-        built = build_report(records, _checkpoint_facts(checkpoint, made_at), lineage)
-        write_report(folder, built)
-        return write_manifest(folder, kind="report", name=experiment.name, recipe=recipe, metadata={})
+        write_report(path, build_report(records, _checkpoint_facts(checkpoint, made_at), lineage))
+        return {}
 
-    made = find_or_make(lambda: _find(folder, experiment.name, recipe), make)
+    made_at = checkpoint_folder(stores, experiment).place.entries("")[MANIFEST_NAME].modified
+    made = find_or_make(lambda: folder.find(recipe), lambda: folder.write(fill, recipe=recipe))
     verdicts = [judge_evaluation(manifest) for manifest in evaluations.values()]
-    return report_one(made, {"page": dg.MetadataValue.path(folder / PAGE), **_describe(verdicts)})
+    return report_one(made, {"page": dg.MetadataValue.path(folder.open().path(PAGE)), **_describe(verdicts)})
 
 
-def report_folder(stores: Stores, experiment: Experiment) -> Path:
+def report_folder(stores: Stores, experiment: Experiment) -> StoredFolder:
     """Return the folder of an experiment's report."""
-    return Path(stores.locations.report) / experiment.name
-
-
-def _find(folder: Path, name: str, recipe: dict[str, Any]) -> Manifest | None:
-    try:
-        manifest = read_manifest(folder, kind="report", name=name)
-        StoredFiles(folder, manifest).verify()
-    except ManifestError:
-        return None
-    return manifest if manifest.key == recipe_key(recipe) else None
+    return StoredFolder(stores.locations.report, "report", experiment.name)
 
 
 def _record(stores: Stores, task_id: str, experiment: Experiment, progress: Progress) -> EvaluationRecord:
@@ -97,14 +87,14 @@ def _lineage(stores: Stores, task_id: str) -> TaskLineage:
     )
 
 
-def _checkpoint_facts(checkpoint: Manifest, file: Path) -> CheckpointFacts:
+def _checkpoint_facts(checkpoint: Manifest, made_at: datetime) -> CheckpointFacts:
     facts = checkpoint.metadata
     return CheckpointFacts(
         digest=checkpoint.digest,
         preset=checkpoint.recipe["training"]["preset"],
         step=facts["step"],
         num_parameters=facts["num_parameters"],
-        date=datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat(),
+        date=made_at.date().isoformat(),
         history=facts["log"],
         facts={"shards": checkpoint.recipe["shards"], "seed": str(checkpoint.recipe["training"]["seed"])},
         mixture=facts.get("mixture", ()),

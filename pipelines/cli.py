@@ -133,5 +133,5 @@ def _show_scores(experiment: Experiment) -> None:
     evaluations = [read_evaluation(stores, task_id).manifest for task_id in experiment.task_ids]
     console.print(draw_scores_table(evaluations))
     console.print(summarise_scores(evaluations))
-    if (page := report_folder(stores, experiment) / PAGE).is_file():
-        console.print(f"report: {page}")
+    if (report := report_folder(stores, experiment)).exists:
+        console.print(f"report: {report.open().path(PAGE)}", soft_wrap=True)

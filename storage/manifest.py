@@ -201,45 +201,6 @@ def decode_manifest(content: bytes, *, kind: str, name: str, where: str) -> Mani
     return manifest
 
 
-def write_manifest(
-    folder: str | Path, *, kind: str, name: str, recipe: Mapping[str, Any], metadata: Mapping[str, Any]
-) -> Manifest:
-    """Write ``manifest.json`` atomically beside the files that it lists, after they have reached the disk.
-
-    Raises:
-        ValueError: If the kind is unknown, or the recipe or the metadata are not JSON values.
-    """
-    files = describe_files(folder)
-    manifest = make_manifest(kind=kind, name=name, recipe=recipe, metadata=metadata, files=files)
-    write_atomically(Path(folder) / MANIFEST_NAME, encode_manifest(manifest))
-    return manifest
-
-
-def read_manifest(folder: str | Path, *, kind: str, name: str) -> Manifest:
-    """Read the manifest in a folder on this machine, and check that every file is there in its full size.
-
-    Args:
-        folder: The folder that holds the manifest.
-        kind: The kind that is expected.
-        name: The name that is expected.
-
-    Raises:
-        ManifestError: If there is no manifest, or it is broken, or it is of another kind, name or format, or a file
-            is missing or of another size.
-    """
-    path = Path(folder) / MANIFEST_NAME
-    try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise ManifestError(kind, name, f"there is no {path}") from None
-    manifest = decode_manifest(content, kind=kind, name=name, where=str(path))
-    for file in manifest.files:
-        stored = path.parent / manifest.folder / file.path
-        if fault := size_fault(str(stored), stored.stat().st_size if stored.is_file() else None, file):
-            raise ManifestError(kind, name, fault)
-    return manifest
-
-
 def size_fault(where: str, size: int | None, file: StoredFile) -> str | None:
     """Return what is wrong with a file of this size in bytes, None for one that is not there; None when it is right."""
     if size is None:

@@ -126,7 +126,7 @@ def test_training_reports_from_its_own_process_and_the_model_is_scored_by_as_man
     assert finished.told("checkpoint", "training_curve").startswith("![figure](data:image/png;base64,")
     verdicts = [judge_evaluation(read_evaluation(finished.stores, task).manifest) for task in TASKS]
     assert [verdict.num_episodes for verdict in verdicts] == [2, 2]
-    assert FIRST in (report_folder(finished.stores, finished.experiment) / "report.html").read_text()
+    assert FIRST in report_folder(finished.stores, finished.experiment).open().path("report.html").read_text()
 
 
 def test_made_again_everything_is_found_and_every_digest_stays(copied: Pipeline) -> None:
