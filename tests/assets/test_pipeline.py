@@ -39,15 +39,16 @@ class Pipeline:
     instance: dg.DagsterInstance
     progress: Progress
     experiment: Experiment
+    url: str = ""
 
     @property
     def stores(self) -> Stores:
-        return Stores(root=str(self.root))
+        return Stores(root=self.url or str(self.root))
 
     @property
     def job(self) -> dg.JobDefinition:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DB1_DATA", str(self.root))
+            patch.setenv("DB1_DATA", self.stores.root)
             return define(self.progress).resolve_implicit_global_asset_job_def()
 
     def make(self, *stages: str) -> None:
@@ -257,3 +258,15 @@ def test_only_a_task_with_other_episodes_counts_as_changed(copied: Pipeline) -> 
     changed = store.write(SECOND, episodes.schema, list(episodes)[:2], recipe={"episodes": 2}, metadata={})
 
     assert changed_tasks(copied.stores, copied.experiment) == {SECOND: changed.digest}
+
+
+def test_the_whole_loop_in_an_object_store_makes_the_same_data(finished: Pipeline, object_store: str) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        remote = replace(finished, url=object_store, instance=instance)
+        remote.make(*STAGES)
+        found, expected = remote.manifests(), finished.manifests()
+
+        assert {key: one.digest for key, one in found.items()} == {key: one.digest for key, one in expected.items()}
+        assert FIRST in report_folder(remote.stores, remote.experiment).open().path("report.html").read_text()
+        remote.make("trajectories", "report")
+        assert remote.told("report", "work").startswith("none: found")

@@ -2,12 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,48 +24,10 @@ pytest.importorskip("s3fs", reason="s3fs is not installed")
 NAMES = [f"file-{number}" for number in range(6)]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an S3 server on this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (tmp_path_factory.mktemp("s3") / "log").open("wb")
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as process:
-        try:
-            address = f"http://127.0.0.1:{port}"
-            wait_for(address, process)
-            yield address
-        finally:
-            process.terminate()
-
-
-def wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(f"{address}/moto-api/", timeout=1).close()
-            return
-        except OSError:
-            assert process.poll() is None, "the S3 server ended"
-            time.sleep(0.1)
-    raise TimeoutError(f"no S3 server at {address} after a minute")
-
-
 @pytest.fixture
-def root(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def root(object_store: str) -> str:
     """The URL of an empty data root in an object store."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "DB1_CACHE": str(tmp_path / "cache"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    bucket = f"bucket-{time.time_ns()}"
-    s3().mkdir(bucket)
-    return f"s3://{bucket}/db1"
+    return object_store
 
 
 def s3() -> Any:
