@@ -12,7 +12,7 @@ from storage.manifest import Manifest, ManifestError
 from storage.shards import SHARD_BYTES
 from tasks.registry import families
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 _COUNTS = ("num_episodes", "num_transitions", "num_tokens", "num_shards")
 _ORDER_SEED = 0
 

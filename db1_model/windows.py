@@ -14,7 +14,7 @@ from storage.tokens import TokenEpisode
 BEST_SHARE = 0.1
 """Share of a task's episodes, by return, that evaluation prompts come from."""
 
-SHUFFLE_BYTES = 128 << 20
+SHUFFLE_BYTES = 64 << 20
 """Data of all tasks together within which windows are permuted freely; half of what a cache of the shards holds."""
 CHUNK_BYTES = 1 << 20
 """Data that are read one after another; a sample is read twice where a chunk ends within it."""

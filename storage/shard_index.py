@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from storage.cache import ByteCache
 from storage.folder import StoredFiles
+from storage.manifest import Manifest
 from storage.packing import Compression, decode, shard_name
 from storage.shard_tables import EPISODES, ShardTables
 from storage.tokens import TokenEpisode
@@ -64,25 +65,46 @@ class ShardedTask:
     asked for is read, in samples of about 128 KiB, each compared with its checksum.
 
     Args:
-        files: The task's files.
+        files: The task's files, or a function that opens them when they are first needed.
         cache: Gets decoded samples, and rows of tables.
+        facts: What ``describe`` returned, so that nothing need be opened yet; None reads it.
 
     Raises:
         ManifestError: If a table is missing or damaged.
     """
 
-    def __init__(self, files: StoredFiles, cache: ByteCache[Any]) -> None:
-        self.manifest = files.manifest
-        self._digest = files.manifest.digest
-        self._files, self._cache = files, cache
-        facts = json.loads(files.path("layout.json").read_bytes())
+    def __init__(
+        self,
+        files: StoredFiles | Callable[[], StoredFiles],
+        cache: ByteCache[Any],
+        *,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._opener, self._cache = files, cache
+        facts = facts or self._read_facts()
+        self._digest: str = facts["digest"]
         self.layout: dict[str, Any] = facts["layout"]
+        self.num_transitions: int = facts["num_transitions"]
         self.step_tokens: int = facts["step_tokens"]
         self.image_shape: tuple[int, ...] | None = facts["image_shape"] and tuple(facts["image_shape"])
         self._compression: Compression = facts["compression"]
-        self._tables = ShardTables(files, cache)
-        self.num_transitions = self._tables.num_transitions
         self._forget()
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the task's shards."""
+        return self._files.manifest
+
+    def describe(self) -> dict[str, Any]:
+        """Return what an index keeps of the task, as JSON values."""
+        return {
+            "compression": self._compression,
+            "digest": self._digest,
+            "image_shape": self.image_shape,
+            "layout": self.layout,
+            "num_transitions": self.num_transitions,
+            "step_tokens": self.step_tokens,
+        }
 
     def __len__(self) -> int:
         return self._tables.num_episodes
@@ -158,6 +180,18 @@ class ShardedTask:
         self._files.verify()
 
     @cached_property
+    def _files(self) -> StoredFiles:
+        return self._opener if isinstance(self._opener, StoredFiles) else self._opener()
+
+    @cached_property
+    def _tables(self) -> ShardTables:
+        return ShardTables(self._files, self._cache)
+
+    def _read_facts(self) -> dict[str, Any]:
+        facts = json.loads(self._files.path("layout.json").read_bytes())
+        return {**facts, "digest": self.manifest.digest, "num_transitions": self._tables.num_transitions}
+
+    @cached_property
     def _episodes(self) -> NDArray[np.void]:
         return np.load(self._files.path(EPISODES))
 
@@ -167,7 +201,7 @@ class ShardedTask:
         if place >= 0 and step < self._ends[place]:
             return self._begins[place], self._ends[place], self._numbers[place]
         if not 0 <= step < self.num_transitions:
-            raise IndexError(f"step {step} of task {self.manifest.name!r}; expected 0..{self.num_transitions - 1}")
+            raise IndexError(f"step {step} of {self.num_transitions} of a task; expected 0..{self.num_transitions - 1}")
         if len(self._begins) == _REMEMBERED:
             self._forget()
         number = self._tables.find_step(step)

@@ -1,23 +1,25 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from storage.cache import ByteCache
-from storage.folder import StoredFolder, stored_names
-from storage.manifest import Manifest, ManifestError, canonical_json
-from storage.packing import Compression, pack
+from storage.folder import StoredFiles, StoredFolder, stored_names
+from storage.manifest import MANIFEST_NAME, Manifest, ManifestError, StoredFile, canonical_json, encode_manifest
+from storage.packing import SAMPLE_BYTES, Compression, pack
 from storage.shard_index import ShardedTask, ShardIndex
 from storage.shard_tables import write_tables
 from storage.tokens import StoredTokens, TokenEpisode
 
 KIND, INDEX_KIND = "shards", "shard-index"
 SHARD_BYTES = 64_000_000
-CACHE_BYTES = 256 << 20
+CACHE_BYTES = 128 << 20
 _PASS_BYTES = 512 << 20
 
 
@@ -96,7 +98,7 @@ class ShardStore:
     def write_index(
         self, name: str, tasks: Sequence[str], *, recipe: Mapping[str, Any], metadata: Mapping[str, Any]
     ) -> Manifest:
-        """Write the index of a set of tasks: the digest of each one's shards.
+        """Write the index of a set of tasks: the digest of each one's shards, and what a reader needs to begin with.
 
         Raises:
             ManifestError: If the shards of a task are missing, incomplete or damaged.
@@ -104,41 +106,47 @@ class ShardStore:
         """
         if not tasks or len(set(tasks)) != len(tasks):
             raise ValueError(f"the index {name!r} got the tasks {list(tasks)}, expected at least one, each once")
-        manifests = {task: StoredFolder(self.root, KIND, task).read() for task in tasks}
-        entries = [{"task": task, "digest": manifest.digest} for task, manifest in manifests.items()]
-        counts = {
-            count: sum(manifest.metadata[count] for manifest in manifests.values())
-            for count in ("num_episodes", "num_transitions", "num_tokens", "num_shards")
-        }
+        counts = dict.fromkeys(("num_episodes", "num_transitions", "num_tokens", "num_shards"), 0)
+        entries, manifests = [], {}
+        for task in tasks:
+            stored = ShardedTask(StoredFolder(self.root, KIND, task).open(), ByteCache(0))
+            entries.append({"task": task, **stored.describe()})
+            manifests[task] = hashlib.sha256(encode_manifest(stored.manifest)).hexdigest()
+            for count in counts:
+                counts[count] += stored.manifest.metadata[count]
 
         def fill(folder: Path) -> Mapping[str, Any]:
             (folder / "index.json").write_bytes(canonical_json(entries))
-            return {**metadata, **counts, "num_tasks": len(tasks)}
+            return {**metadata, **counts, "num_tasks": len(tasks), "manifests": manifests}
 
         return self._index_folder(name).write(fill, recipe=recipe)
 
-    def read(self, name: str, *, cache_bytes: int = CACHE_BYTES) -> ShardIndex:
+    def read(self, name: str, *, cache_bytes: int | None = None) -> ShardIndex:
         """Open the shards of all tasks of an index.
 
         Args:
             name: Name of the index.
-            cache_bytes: Decoded samples that are kept in memory.
+            cache_bytes: Decoded samples that are kept in memory; by default 128 MiB, and two samples a task if that is
+                more.
 
         Raises:
             ManifestError: If the index or the shards of a task are missing, incomplete or damaged, or the shards are
                 not those that the index was made of.
         """
         files = self._index_folder(name).open()
-        cache: ByteCache[Any] = ByteCache(cache_bytes)
+        entries = json.loads(files.path("index.json").read_bytes())
+        least = max(CACHE_BYTES, 2 * SAMPLE_BYTES * len(entries))
+        cache: ByteCache[Any] = ByteCache(least if cache_bytes is None else cache_bytes)
         tasks: dict[str, ShardedTask] = {}
-        for entry in json.loads(files.path("index.json").read_bytes()):
-            task = entry["task"]
-            tasks[task] = ShardedTask(StoredFolder(self.root, KIND, task).open(), cache)
-            if (found := tasks[task].manifest.digest) != entry["digest"]:
+        for entry in entries:
+            expected = files.manifest.metadata["manifests"][entry["task"]]
+            folder = StoredFolder(self.root, KIND, entry["task"])
+            if _manifest_digest(folder) != expected and ((found := folder.read().digest) != entry["digest"]):
                 raise files.error(
-                    f"the shards of task {task!r} changed (their digest is {found[:12]}..., "
+                    f"the shards of task {entry['task']!r} changed (their digest is {found[:12]}..., "
                     f"expected {entry['digest'][:12]}...)"
                 )
+            tasks[entry["task"]] = ShardedTask(partial(_open, folder, expected), cache, facts=entry)
         return ShardIndex(files, tasks)
 
     def read_task(self, task: str, *, cache_bytes: int = CACHE_BYTES) -> ShardedTask:
@@ -155,6 +163,24 @@ class ShardStore:
 
     def _index_folder(self, name: str) -> StoredFolder:
         return StoredFolder(f"{self.root}/_index", INDEX_KIND, name)
+
+
+def _manifest_digest(folder: StoredFolder) -> str | None:
+    try:
+        return hashlib.sha256(folder.place.read(MANIFEST_NAME)).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def _open(folder: StoredFolder, expected: str) -> StoredFiles:
+    """Open the shards of a task of an index; their sizes are looked at when they are read."""
+    content = folder.place.read(MANIFEST_NAME)
+    if hashlib.sha256(content).hexdigest() != expected:
+        return folder.open()
+    value = json.loads(content)  # as it was when the index was written, and so found to be right
+    del value["checksum"]
+    listed = tuple(StoredFile(**file) for file in value.pop("files"))
+    return StoredFiles(folder.place, Manifest(files=listed, **value))
 
 
 def _permuted(tokens: StoredTokens, seed: int) -> Iterator[TokenEpisode]:
