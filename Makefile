@@ -30,4 +30,4 @@ ui: install
 	$(BIN)/db1 ui
 
 bench: install
-	for name in training_step memory acting tsp_representation encodings; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in tokenizing reading large_index resident_memory training_step memory acting tsp_representation encodings; do $(BIN)/python -m benchmarks.$$name || exit 1; done

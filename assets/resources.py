@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr
 from db1_model.config import ModelConfig, TrainingConfig
 from db1_model.presets import get_preset
 from storage.locations import Locations
-from storage.shards import ShardStore
+from storage.shards import SHARD_BYTES, ShardStore
 from storage.tokens import TokenStore
 from storage.trajectories import TrajectoryStore
 from tasks.registry import select_tasks
@@ -59,6 +59,8 @@ class Experiment(dg.ConfigurableResource):
     num_episodes: int = Field(default=0, description="Expert episodes a task; 0 leaves it to the task.")
     num_evaluation_episodes: int = Field(default=20, description="Episodes that a score is the mean of.")
     num_processes: int = Field(default=0, description="Processes of a stage; 0 is one a core.")
+    shard_bytes: int = Field(default=SHARD_BYTES, description="Largest size of a shard; 512,000,000 for terabytes.")
+    compression: str = Field(default="blosc-zstd", description="Of the shards: blosc-zstd, or none.")
     training: dict[str, Any] = Field(default={}, description="Fields of TrainingConfig that differ from its defaults.")
 
     @property

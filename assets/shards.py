@@ -9,7 +9,6 @@ from assets.resources import Experiment, Progress, Stores
 from assets.tokens import read_tokenizer
 from db1_model.vocabulary import Vocabulary
 from storage.manifest import Manifest, ManifestError
-from storage.shards import SHARD_BYTES
 from tasks.registry import families
 
 CODE_VERSION = "3"
@@ -30,7 +29,7 @@ def shards(stores: Stores, experiment: Experiment, progress: Progress) -> dg.Mat
     store, name, tasks = stores.shards, experiment.name, experiment.task_ids
     _, vocabulary = read_tokenizer(stores, experiment)
     tracked = progress.track("shards", tasks, total=len(tasks), unit="tasks")
-    packed = {task_id: _pack(stores, task_id, vocabulary) for task_id in tracked}
+    packed = {task_id: _pack(stores, experiment, task_id, vocabulary) for task_id in tracked}
     recipe = {"code_version": CODE_VERSION, "shards": {task: one.manifest.digest for task, one in packed.items()}}
     metadata = {"vocabulary": vocabulary.to_json()}
     made = find_or_make(
@@ -42,19 +41,15 @@ def shards(stores: Stores, experiment: Experiment, progress: Progress) -> dg.Mat
     return report_one(made, _counts(made.manifest) | now)
 
 
-def _pack(stores: Stores, task: str, vocabulary: Vocabulary) -> Made:
+def _pack(stores: Stores, experiment: Experiment, task: str, vocabulary: Vocabulary) -> Made:
     tokens = stores.tokens.read(task)
     if tokens.layout["vocabulary_digest"] != vocabulary.digest:
         raise ManifestError("tokens", task, f"they are of another vocabulary, expected {vocabulary.digest[:12]}...")
-    recipe = {
-        "code_version": CODE_VERSION,
-        "tokens": tokens.manifest.digest,
-        "seed": _ORDER_SEED,
-        "shard_bytes": SHARD_BYTES,
-    }
+    sizes = {"shard_bytes": experiment.shard_bytes, "compression": experiment.compression}
+    recipe = {"code_version": CODE_VERSION, "tokens": tokens.manifest.digest, "seed": _ORDER_SEED, **sizes}
     return find_or_make(
         lambda: stores.shards.find(task, recipe),
-        lambda: stores.shards.write(task, tokens, recipe=recipe, seed=_ORDER_SEED, shard_bytes=SHARD_BYTES),
+        lambda: stores.shards.write(task, tokens, recipe=recipe, seed=_ORDER_SEED, **sizes),
     )
 
 

@@ -12,9 +12,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from db1_model.config import ModelConfig, TrainingConfig
 from db1_model.loss import find_loss_places
-from db1_model.mixture import Mixture, mix, share_tasks
+from db1_model.mixture import Mixture, mix
 from db1_model.positions import StepPositions, TokenSequence
 from db1_model.sequence import StepLayout
+from db1_model.weights import share_tasks
 from db1_model.windows import StoredEpisodes, Window, Windows, copy_window, draw_visits, read_window, stack_orders
 
 
@@ -42,6 +43,8 @@ class WindowDataset(Dataset[TokenSequence]):
     Raises:
         ValueError: If a step of a task does not fit into the context, the tasks were tokenized with different
             vocabularies, or a weight is of no task.
+
+    ``mixture`` says which task a position trains; ``windows`` and ``places`` are those of each task, in their order.
     """
 
     def __init__(
@@ -66,9 +69,9 @@ class WindowDataset(Dataset[TokenSequence]):
                     f"task {name!r} was tokenized with vocabulary {layout.vocabulary_digest[:12]}, task {names[0]!r} "
                     f"with {layouts[0].vocabulary_digest[:12]}; tokenize both with one tokenizer and preset"
                 )
-        self._places = [_place(name, layout, config) for name, layout in zip(names, layouts, strict=True)]
+        self.places = [_place(name, layout, config) for name, layout in zip(names, layouts, strict=True)]
         self._length = config.context_length
-        self._windows = [
+        self.windows = [
             Windows(
                 task,
                 places,
@@ -77,9 +80,9 @@ class WindowDataset(Dataset[TokenSequence]):
                 key=mix(seed, *name.encode()),
                 num_tasks=len(names),
             )
-            for name, task, places in zip(names, self._tasks, self._places, strict=True)
+            for name, task, places in zip(names, self._tasks, self.places, strict=True)
         ]
-        self._orders = stack_orders(self._windows)
+        self._orders = stack_orders(self.windows)
 
     def __len__(self) -> int:
         return self.num_positions
@@ -88,7 +91,7 @@ class WindowDataset(Dataset[TokenSequence]):
         """Return the training sequence of a global position."""
         ((task, window),) = self.find([position])
         rows, images = read_window(window, self._tasks[task])
-        return self._places[task].build_sequence(rows, images, prompt=window.prompt)
+        return self.places[task].build_sequence(rows, images, prompt=window.prompt)
 
     def __getitems__(self, positions: Sequence[int]) -> dict[str, Tensor]:
         """Return the batch of some global positions.
@@ -109,7 +112,7 @@ class WindowDataset(Dataset[TokenSequence]):
         for row, (task, _) in enumerate(found):
             rows_of[task].append(row)
         for task, rows in rows_of.items():
-            places, windows = self._places[task], [found[row][1] for row in rows]
+            places, windows = self.places[task], [found[row][1] for row in rows]
             counts = [window.num_transitions for window in windows]
             steps = np.empty((len(rows), max(counts), places.layout.step_tokens), np.uint16)
             for number, (row, window) in enumerate(zip(rows, windows, strict=True)):
@@ -137,7 +140,7 @@ class WindowDataset(Dataset[TokenSequence]):
         """Return the task and the window of each of some global positions; no tokens are read."""
         tasks, visits = zip(*map(self.mixture.at, positions), strict=True)
         draws = draw_visits(self._orders, np.array(tasks), np.array(visits))
-        return [(task, self._windows[task].cut(*draw)) for task, draw in zip(tasks, draws, strict=True)]
+        return [(task, self.windows[task].cut(*draw)) for task, draw in zip(tasks, draws, strict=True)]
 
 
 class StepSampler(Sampler[list[int]]):

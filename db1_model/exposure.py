@@ -41,7 +41,7 @@ def share_stored_tasks(tasks: Mapping[str, ShardedTask], training: TrainingConfi
     Raises:
         ValueError: If the weights are of unknown tasks or families.
     """
-    num_tokens = {name: task.manifest.metadata["num_tokens"] for name, task in tasks.items()}
+    num_tokens = {name: task.num_transitions * task.step_tokens for name, task in tasks.items()}
     return dict(zip(tasks, share_tasks(list(tasks), training.weights, num_tokens=num_tokens), strict=True))
 
 
@@ -66,11 +66,11 @@ def measure_exposure(
     num_positions = steps * training.batch_windows
     exposures = []
     for place, (name, count) in enumerate(zip(shares, dataset.mixture.counts(num_positions), strict=True)):
-        windows, length = dataset._windows[place], config.context_length
+        windows, length = dataset.windows[place], config.context_length
         if training.pack:
             tokens = count * length
         else:
-            step = dataset._places[place].num_positions
+            step = dataset.places[place].num_positions
             tokens = sum(min(_count_transitions(windows.at(visit)) * step, length) for visit in range(count))
         realised, epochs = count / max(1, num_positions), count / windows.windows_per_epoch
         exposures.append(TaskExposure(name, shares[name], realised, count, epochs, tokens))

@@ -4,8 +4,6 @@ import heapq
 import math
 from collections.abc import Sequence
 
-from db1_model.weights import share_tasks as share_tasks
-
 _SHARE_UNITS = 2**48  # shares are whole multiples of this fraction, so that all counting is exact
 _MASK = 2**64 - 1
 _ROUNDS = (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0x8CB92BA72F3D8DD7)  # odd numbers that tell the rounds apart
@@ -78,11 +76,6 @@ def mix(*values: int) -> int:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
         state ^= state >> 31
     return state
-
-
-def draw_below(bound: int, *key: int) -> int:
-    """Return a whole number in ``0..bound - 1``, drawn uniformly as a function of the key."""
-    return (mix(*key) * bound) >> 64
 
 
 def permute(index: int, size: int, key: int) -> int:

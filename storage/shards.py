@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -61,7 +61,13 @@ class ShardStore:
             shard_bytes: Largest size of a shard; a sample larger than this has a shard of its own.
             compression: ``blosc-zstd``, or ``none`` (about twice as fast to read and twice as large).
             metadata: Anything else worth knowing; the numbers of episodes, transitions, tokens and shards are added.
+
+        Raises:
+            ValueError: If there is no such compression.
         """
+
+        if compression not in get_args(Compression):
+            raise ValueError(f"compression {compression!r}; expected one of {', '.join(get_args(Compression))}")
 
         def fill(folder: Path) -> Mapping[str, Any]:
             first = tokens[0]
