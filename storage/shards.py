@@ -65,7 +65,6 @@ class ShardStore:
         Raises:
             ValueError: If there is no such compression.
         """
-
         if compression not in get_args(Compression):
             raise ValueError(f"compression {compression!r}; expected one of {', '.join(get_args(Compression))}")
 
