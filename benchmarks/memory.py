@@ -92,8 +92,8 @@ def derive_step_bytes(name: str, *, recompute: bool) -> dict[str, float]:
     with torch.device("meta"):
         num_parameters = sum(parameter.numel() for parameter in DB1(config).parameters())
     with torch.autocast("cpu", torch.bfloat16):
-        two, three = (measure_block(config, batch, "ours", "sdpa") for batch in (2, 3))
-    block = two + (MICRO_BATCH - 2) * (three - two)
+        three, four = (measure_block(config, batch, "ours", "sdpa") for batch in (3, 4))
+    block = three + (MICRO_BATCH - 3) * (four - three)
     inputs = MICRO_BATCH * CONTEXT * config.width * 4
     logits = MICRO_BATCH * CONTEXT * config.vocab_size
     parts = {
@@ -124,8 +124,8 @@ def main() -> None:
     for name, (of, kind, kernel) in kinds.items():
         for half in (False, True):
             with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
-                two, three = (measure_block(of, batch, kind, kernel) for batch in (2, 3))
-            kept.setdefault(name, []).append((three - two) / CONTEXT)
+                three, four = (measure_block(of, batch, kind, kernel) for batch in (3, 4))
+            kept.setdefault(name, []).append((four - three) / CONTEXT)
     reference = next(iter(kept.values()))
     for name, (single, half) in kept.items():
         print(f"{name:36}{single:10,.0f}{half:10,.0f}{half / reference[1]:8.2f}")

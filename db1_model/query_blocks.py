@@ -12,7 +12,7 @@ BLOCK_QUERIES = 128
 """Queries that are computed together; 64 to 128 measured best on a CPU core at lengths from 96 to 1,024."""
 BLOCK_SCORES = 3 * 2**18
 """Scores of a block that are computed together on a CPU: 3 MiB, which stay in its cache."""
-KEPT_PROBABILITY_BYTES = 2**22
+KEPT_PROBABILITY_BYTES = 2**25
 """A layer's attention probabilities are kept for the gradient up to this size, and computed again beyond it."""
 
 
