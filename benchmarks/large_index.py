@@ -10,6 +10,7 @@ transitions, its prompt's episode and their places in the shards.
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import os
@@ -89,34 +90,31 @@ def _digest(path: Path) -> str:
 def measure(root: Path, count: int) -> dict[str, float]:
     """Return seconds and megabytes of a process that opens the index and finds positions."""
     begun = time.perf_counter()
-    from db1_model.batches import WindowDataset
-    from db1_model.config import ModelConfig
+    from db1_model.config import ModelConfig, TrainingConfig
+    from db1_model.schedule import Schedule
 
     measures = {"imports, s": time.perf_counter() - begun, "imports, MB": _resident_mb()}
     begun = time.perf_counter()
     index = ShardStore(str(root)).read("all")
-    measures["index open, s"], measures["index open, more MB"] = _since(begun, measures)
-    config = ModelConfig(1, 32, 2, 1024, 1024, 32_000)
-    dataset = WindowDataset(index, config, num_positions=10**12, seed=0)
-    dataset.find([0])
-    measures["data set open, s"], measures["data set open, more MB"] = _since(begun, measures)
+    measures["index open, s"], measures["index open, MB"] = time.perf_counter() - begun, _resident_mb()
+    schedule = Schedule(index, ModelConfig(1, 32, 2, 1024, 1024, 32_000), TrainingConfig())
+    schedule.find([0])
+    measures["first position, s"], measures["first position, MB"] = time.perf_counter() - begun, _resident_mb()
+    gc.freeze()  # as ``db1_model.train`` does
     for turn in ("first", "later"):
         taken_s = []
         for position in np.random.default_rng(len(turn)).integers(0, 10**11, count).tolist():
             begun = time.perf_counter()
-            ((task, window),) = dataset.find([position])
+            ((task, window),) = schedule.find([position])
             for first, _ in window.stretches:
                 index[index.tasks[task]].episodes_near(first)
             taken_s.append(time.perf_counter() - begun)
         for name, value in (("median", np.median(taken_s)), ("99 %", np.quantile(taken_s, 0.99))):
             measures[f"{turn} {count:,} positions, {name}, ms"] = 1000 * float(value)
         measures[f"{turn} {count:,} positions, slowest, ms"] = 1000 * max(taken_s)
-        measures[f"{turn} {count:,} positions, more MB"] = _resident_mb() - measures["imports, MB"]
+        measures[f"{turn} {count:,} positions, above 1 ms, %"] = 100 * float(np.mean(np.array(taken_s) > 1e-3))
+        measures[f"{turn} {count:,} positions, MB"] = _resident_mb()
     return measures
-
-
-def _since(begun: float, measures: dict[str, float]) -> tuple[float, float]:
-    return time.perf_counter() - begun, _resident_mb() - measures["imports, MB"]
 
 
 def _resident_mb() -> float:

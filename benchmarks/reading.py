@@ -159,13 +159,14 @@ def _open_windows(folder: Path) -> Reader:
 def _open_batches(folder: Path) -> Reader:
     from db1_model.batches import WindowDataset, make_loader
     from db1_model.config import ModelConfig, TrainingConfig
+    from db1_model.schedule import Schedule
     from storage.shards import ShardStore
 
     index = ShardStore(f"{folder}/shards").read("bench")
     config = ModelConfig(1, 32, 2, LENGTH, LENGTH, 32_000)
     size = index[_TASK].num_transitions * STEP_TOKENS // LENGTH
     training = TrainingConfig(steps=size // BATCH, batch_windows=BATCH)
-    dataset = WindowDataset(index, config, num_positions=size, seed=0)
+    dataset = WindowDataset(Schedule(index, config, training), size)
     return lambda: iter(make_loader(index, config, training)), lambda position: dataset[position], size
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -8,7 +7,6 @@ from torch.utils.data import DataLoader
 
 from db1_model.batches import make_loader
 from db1_model.config import ModelConfig, TrainingConfig
-from db1_model.exposure import share_stored_tasks
 from storage.shards import ShardIndex
 
 
@@ -23,19 +21,19 @@ class WindowDataModule(lightning.LightningDataModule):
         index: The shards.
         config: The model.
         training: The run.
-
-    Raises:
-        ValueError: If the weights do not fit the shards.
     """
 
     def __init__(self, index: ShardIndex, config: ModelConfig, training: TrainingConfig) -> None:
         super().__init__()
         self.first_step = 0
-        self._index, self._config = index, config
-        self._training = replace(training, weights=share_stored_tasks(index, training))
+        self._index, self._config, self._training = index, config, training
 
     def train_dataloader(self) -> DataLoader:
-        """Return this process's batches from the first untaken step on."""
+        """Return this process's batches from the first untaken step on.
+
+        Raises:
+            ValueError: If the weights do not fit the shards.
+        """
         trainer, training = self._require_trainer(), self._training
         return make_loader(
             self._index,

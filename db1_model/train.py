@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import gc
 import json
 import logging
 import os
@@ -106,6 +107,7 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder, *, 
     module.model.embedding.patches.requires_grad_(has_images)
     trainer = make_trainer(training, run, has_images=has_images, audit=audit)
     data = WindowDataModule(index, config, training)
+    gc.freeze()  # a look through all that was imported would hold up a step every now and then
     with fast_float32():
         trainer.fit(module, datamodule=data, ckpt_path=states[-1] if states else None, weights_only=False)
     if not trainer.is_global_zero:

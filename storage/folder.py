@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from storage.manifest import (
 )
 from storage.place import DATA, Check, FileError, Fill, Place
 from storage.remote import RemotePlace
+
+_TRIES = 10
 
 
 class StoredFolder:
@@ -165,6 +168,22 @@ class StoredFiles:
         if check == "digests":
             self._unchecked.discard(name)
         return path
+
+    def read_part(self, name: str, at: int, size: int) -> bytes:
+        """Return bytes ``at..at + size`` of a file whose parts have checksums of their own; fewer where it ends.
+
+        Raises:
+            ManifestError: If the file is missing, has another size, or leaves the cache as soon as it is there.
+        """
+        for _ in range(_TRIES):
+            path = self.path(name, check="sizes")
+            with suppress(FileNotFoundError):  # another process made room in the cache
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    return os.pread(descriptor, size, at)
+                finally:
+                    os.close(descriptor)
+        raise self.error(f"{path} was removed {_TRIES} times before it could be read; set DB1_CACHE_BYTES higher")
 
     @contextmanager
     def hold(self, names: Sequence[str]) -> Iterator[list[Path]]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -35,8 +35,7 @@ class ManifestError(ValueError):
         return type(self), (self.kind, self.name, self.fault)
 
 
-@dataclass(frozen=True)
-class StoredFile:
+class StoredFile(NamedTuple):
     """One file of a stored thing.
 
     Args:
@@ -167,7 +166,7 @@ def make_manifest(
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the content of ``manifest.json``, which ends with a checksum of all that stands before it."""
     value = asdict(manifest)
-    value["files"] = [{name: part for name, part in file.items() if part != ""} for file in value["files"]]
+    value["files"] = [{name: part for name, part in file._asdict().items() if part != ""} for file in value["files"]]
     value["checksum"] = _checksum(value)
     return _encode(value)
 

@@ -6,7 +6,6 @@ import secrets
 from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -115,7 +114,7 @@ class RemotePlace(Place):
                 with suppress(Exception):
                     self._files.rm(self.locate(data), recursive=True)
                 raise
-        manifest = seal([replace(file, tag=found[file.path].tag) for file in files], metadata, data)
+        manifest = seal([file._replace(tag=found[file.path].tag) for file in files], metadata, data)
         try:
             before = self._current()[0]
         except ValueError:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import google_crc32c
@@ -29,7 +28,7 @@ SAMPLE_ROW = np.dtype(
 _PAGE_ROW = np.dtype([("step", "<i8"), ("episode", "<i8"), ("checksum", "<i8")])
 _PAGE_SAMPLES = 1024
 
-PAGES, SAMPLES, EPISODES = "pages.npy", "samples.npy", "episodes.npy"
+PAGES, SAMPLES, EPISODES = TABLES = "pages.npy", "samples.npy", "episodes.npy"
 
 
 def write_tables(folder: Path, samples: NDArray[np.void], episodes: NDArray[np.void]) -> None:
@@ -55,6 +54,28 @@ def checksum_of(data: bytes | NDArray[np.void]) -> int:
     return google_crc32c.value(data if isinstance(data, bytes) else data.tobytes())
 
 
+def read_part(files: StoredFiles, name: str, at: int, size: int, checksum: int) -> bytes:
+    """Read a part of a stored file.
+
+    Args:
+        files: Of a task.
+        name: Of the file.
+        at: Where the part begins.
+        size: Its bytes.
+        checksum: Its CRC-32C.
+
+    Raises:
+        ManifestError: If the file is missing, or the bytes have another checksum.
+    """
+    data = files.read_part(name, at, size)
+    if (found := checksum_of(data)) != checksum:
+        path = files.path(name, check="sizes")
+        raise files.error(
+            f"{path} is corrupt (bytes {at}..{at + size} have the CRC-32C {found:08x}, expected {checksum:08x})"
+        )
+    return data
+
+
 class ShardTables:
     """Where each step and each episode of a task lies in its shards.
 
@@ -62,7 +83,7 @@ class ShardTables:
     are read when they are asked for. Every row is compared with its checksum when it is read.
 
     Args:
-        files: The task's files.
+        files: The task's files, the tables among them.
         cache: Gets pages of sample rows.
 
     Raises:
@@ -106,24 +127,6 @@ class ShardTables:
         data = self._read_rows(EPISODES, EPISODE_ROW, self.num_episodes, first, end, int(row["episodes_checksum"]))
         return np.frombuffer(data, EPISODE_ROW)
 
-    def read(self, name: str, at: int, size: int, checksum: int) -> bytes:
-        """Read a part of one of the task's files.
-
-        Raises:
-            ManifestError: If the file is missing, or the bytes have another checksum.
-        """
-        path = self._files.path(name, check="sizes")
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            data = os.pread(descriptor, size, at)
-        finally:
-            os.close(descriptor)
-        if (found := checksum_of(data)) != checksum:
-            raise self._files.error(
-                f"{path} is corrupt (bytes {at}..{at + size} have the CRC-32C {found:08x}, expected {checksum:08x})"
-            )
-        return data
-
     def _page(self, page: int) -> NDArray[np.void]:
         return self._cache.get((self._files.manifest.digest, SAMPLES, page), lambda: self._read_page(page))
 
@@ -136,4 +139,4 @@ class ShardTables:
     def _read_rows(self, name: str, row: np.dtype, rows: int, first: int, end: int, checksum: int) -> bytes:
         # The header of a .npy file ends where its rows begin.
         begin = self._files.path(name, check="sizes").stat().st_size - rows * row.itemsize
-        return self.read(name, begin + first * row.itemsize, (end - first) * row.itemsize, checksum)
+        return read_part(self._files, name, begin + first * row.itemsize, (end - first) * row.itemsize, checksum)

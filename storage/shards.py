@@ -11,10 +11,18 @@ import numpy as np
 
 from storage.cache import ByteCache
 from storage.folder import StoredFiles, StoredFolder, stored_names
-from storage.manifest import MANIFEST_NAME, Manifest, ManifestError, StoredFile, canonical_json, encode_manifest
+from storage.manifest import (
+    FORMAT_VERSION,
+    MANIFEST_NAME,
+    Manifest,
+    ManifestError,
+    StoredFile,
+    canonical_json,
+    encode_manifest,
+)
 from storage.packing import SAMPLE_BYTES, Compression, pack
 from storage.shard_index import ShardedTask, ShardIndex
-from storage.shard_tables import write_tables
+from storage.shard_tables import TABLES, write_tables
 from storage.tokens import StoredTokens, TokenEpisode
 
 KIND, INDEX_KIND = "shards", "shard-index"
@@ -112,17 +120,19 @@ class ShardStore:
         if not tasks or len(set(tasks)) != len(tasks):
             raise ValueError(f"the index {name!r} got the tasks {list(tasks)}, expected at least one, each once")
         counts = dict.fromkeys(("num_episodes", "num_transitions", "num_tokens", "num_shards"), 0)
-        entries, manifests = [], {}
+        entries, manifests, tables = [], {}, {}
         for task in tasks:
             stored = ShardedTask(StoredFolder(self.root, KIND, task).open(), ByteCache(0))
             entries.append({"task": task, **stored.describe()})
             manifests[task] = hashlib.sha256(encode_manifest(stored.manifest)).hexdigest()
+            listed = [file for file in stored.manifest.files if file.path in TABLES]
+            tables[task] = {"folder": stored.manifest.folder, "files": listed}
             for count in counts:
                 counts[count] += stored.manifest.metadata[count]
 
         def fill(folder: Path) -> Mapping[str, Any]:
             (folder / "index.json").write_bytes(canonical_json(entries))
-            return {**metadata, **counts, "num_tasks": len(tasks), "manifests": manifests}
+            return {**metadata, **counts, "num_tasks": len(tasks), "manifests": manifests, "tables": tables}
 
         return self._index_folder(name).write(fill, recipe=recipe)
 
@@ -139,19 +149,22 @@ class ShardStore:
                 not those that the index was made of.
         """
         files = self._index_folder(name).open()
-        entries = json.loads(files.path("index.json").read_bytes())
+        entries, known = json.loads(files.path("index.json").read_bytes()), files.manifest.metadata
         least = max(CACHE_BYTES, 2 * SAMPLE_BYTES * len(entries))
         cache: ByteCache[Any] = ByteCache(least if cache_bytes is None else cache_bytes)
         tasks: dict[str, ShardedTask] = {}
         for entry in entries:
-            expected = files.manifest.metadata["manifests"][entry["task"]]
+            expected, tables = known["manifests"][entry["task"]], None
             folder = StoredFolder(self.root, KIND, entry["task"])
-            if _manifest_digest(folder) != expected and ((found := folder.read().digest) != entry["digest"]):
+            is_same = _manifest_digest(folder) == expected
+            if not is_same and (found := folder.read().digest) != entry["digest"]:
                 raise files.error(
                     f"the shards of task {entry['task']!r} changed (their digest is {found[:12]}..., "
                     f"expected {entry['digest'][:12]}...)"
                 )
-            tasks[entry["task"]] = ShardedTask(partial(_open, folder, expected), cache, facts=entry)
+            if is_same and "tables" in known:
+                tables = partial(_open_tables, folder, entry["digest"], known["tables"][entry["task"]])
+            tasks[entry["task"]] = ShardedTask(partial(_open, folder, expected), cache, facts=entry, tables=tables)
         return ShardIndex(files, tasks)
 
     def read_task(self, task: str, *, cache_bytes: int = CACHE_BYTES) -> ShardedTask:
@@ -186,6 +199,13 @@ def _open(folder: StoredFolder, expected: str) -> StoredFiles:
     del value["checksum"]
     listed = tuple(StoredFile(**file) for file in value.pop("files"))
     return StoredFiles(folder.place, Manifest(files=listed, **value))
+
+
+def _open_tables(folder: StoredFolder, digest: str, known: Mapping[str, Any]) -> StoredFiles:
+    """Open the tables of a task whose manifest is that of which the index was made; it need not be parsed."""
+    listed = tuple(StoredFile(*file) for file in known["files"])
+    manifest = Manifest(KIND, folder.name, FORMAT_VERSION, "", digest, listed, {}, {}, known["folder"])
+    return StoredFiles(folder.place, manifest)
 
 
 def _permuted(tokens: StoredTokens, seed: int) -> Iterator[TokenEpisode]:

@@ -10,6 +10,7 @@ import torch
 from db1_model.batches import StepSampler, WindowDataset, make_loader
 from db1_model.config import ModelConfig, TrainingConfig
 from db1_model.positions import NUMBERS, PATCH
+from db1_model.schedule import Schedule
 from db1_model.transformer import DB1
 from storage.shards import ShardStore
 from storage.tokens import TokenStore
@@ -71,7 +72,7 @@ def test_a_batch_holds_a_patch_and_a_run_for_each_of_their_places(tasks, config:
 
 
 def test_each_task_has_its_share_of_the_positions(tasks, config: ModelConfig) -> None:
-    dataset = WindowDataset(tasks, config, num_positions=400, seed=0, weights={"zoo/image": 0.5}, pack=False)
+    dataset = WindowDataset(Schedule(tasks, config, replace(TRAINING, weights={"zoo/image": 0.5}, pack=False)), 400)
 
     with_image = sum(bool(len(dataset[position].patches)) for position in range(len(dataset)))
 
@@ -101,12 +102,12 @@ def test_tasks_of_two_vocabularies_are_refused(tasks, config: ModelConfig) -> No
     tasks["zoo/mixed"].layout["vocabulary_digest"] = "another"
 
     with pytest.raises(ValueError, match="task 'zoo/mixed' was tokenized with vocabulary another"):
-        WindowDataset(tasks, config, num_positions=8, seed=0)
+        Schedule(tasks, config, TRAINING)
 
 
 def test_a_step_too_long_for_the_context_is_refused_by_task(tasks, config: ModelConfig) -> None:
     with pytest.raises(ValueError, match="task 'zoo/mixed': a step takes"):
-        WindowDataset({"zoo/mixed": tasks["zoo/mixed"]}, replace(config, context_length=8), num_positions=8, seed=0)
+        Schedule({"zoo/mixed": tasks["zoo/mixed"]}, replace(config, context_length=8), TRAINING)
 
 
 def test_processes_that_cannot_share_a_step_are_refused() -> None:
@@ -123,7 +124,7 @@ def test_a_run_that_goes_on_has_the_whole_runs_length_so_that_lightning_does_not
 
 def test_a_label_that_is_no_token_is_zero_in_the_batch(tasks) -> None:
     config = ModelConfig(1, 32, 2, 64, 64, 1024)
-    dataset = WindowDataset({"zoo/image": tasks["zoo/image"]}, config, num_positions=1, seed=0)
+    dataset = WindowDataset(Schedule({"zoo/image": tasks["zoo/image"]}, config, TRAINING), 1)
 
     sequence, batch = dataset[0], dataset.__getitems__([0])
 
