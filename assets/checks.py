@@ -13,6 +13,7 @@ from assets.tokens import read_tokenizer
 from db1_model.sequence import StepLayout, decode_action_tokens, encode_episode
 from storage.manifest import ManifestError
 from storage.trajectories import StoredTrajectory
+from tasks.proof import PROOF_EPISODES, find_doubt
 from tasks.tsp.tour import check_tour
 
 Fault = dict[str, Any]
@@ -25,7 +26,8 @@ def define_expert_check(family: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=["trajectories", family],
         blocking=True,
-        description="In every task the expert's mean return is above the random policy's and above the score's floor.",
+        description="In every task the expert's mean return is above the random policy's and above the score's floor: "
+        "by two standard errors, when there are episodes enough to prove it.",
     )
     def expert_is_better(context: dg.AssetCheckExecutionContext, stores: Stores) -> dg.AssetCheckResult:
         return _judge(context, family, lambda task_id: _expert_faults(stores.trajectories.read(task_id)))
@@ -104,6 +106,9 @@ def _expert_faults(episodes: StoredTrajectory) -> Iterator[Fault]:
     for name in dict.fromkeys(("random", floor)):
         if not expert > scores[name]["mean"]:
             yield {"fault": f"the expert's mean return is {expert:.4g}, {name}'s is {scores[name]['mean']:.4g}"}
+            return
+    if len(scores["expert"]["returns"]) >= PROOF_EPISODES and (doubt := find_doubt(scores, floor)):
+        yield {"fault": doubt}
 
 
 def _tour_faults(episodes: StoredTrajectory) -> Iterator[Fault]:

@@ -14,6 +14,10 @@ OWNERS = ["team:db1"]
 _DATA_VERSION = "dagster/data_version"
 
 
+class TasksFailedError(RuntimeError):
+    """Some tasks of a run failed; what the others made is stored and reported."""
+
+
 @dataclass(frozen=True)
 class Made:
     """What a stage has made, or found already made from the same recipe.
@@ -60,12 +64,34 @@ def report_tasks(
 ) -> Iterator[dg.MaterializeResult]:
     """Make every task of the run, and report each: its partition's data version is its own manifest's digest.
 
+    A task that fails does not stop the others: the run fails when all were tried, and finds theirs when it runs again.
+
     A run over a range has a single result, so Dagster gives all its partitions one data version and one provenance.
     The events that follow it repeat that provenance with each partition's own version, and count as the latest.
+
+    Raises:
+        TasksFailedError: If tasks failed; the message names each one's reason.
     """
-    made = {task_id: make(task_id) for task_id in context.partition_keys}
+    made: dict[str, Made] = {}
+    failed: dict[str, str] = {}
+    for task_id in context.partition_keys:
+        try:
+            made[task_id] = make(task_id)
+        except Exception as error:
+            if len(context.partition_keys) == 1:
+                raise
+            context.log.error(f"{task_id} failed", exc_info=error)
+            failed[task_id] = f"{type(error).__name__}: {error}"
     versions = {task_id: one.manifest.digest for task_id, one in made.items()}
     metadata = {task_id: one.metadata(describe(one.manifest)) for task_id, one in made.items()}
+    if failed:
+        for task_id, values in metadata.items():
+            tags = {_DATA_VERSION: versions[task_id]}
+            context.log_event(dg.AssetMaterialization(context.asset_key, partition=task_id, metadata=values, tags=tags))
+        reasons = "\n".join(f"  {task_id}: {reason}" for task_id, reason in failed.items())
+        raise TasksFailedError(
+            f"{len(failed)} of {len(failed) + len(made)} tasks failed, the others are made:\n{reasons}"
+        )
     if len(made) == 1:
         yield dg.MaterializeResult(metadata=metadata.popitem()[1], data_version=dg.DataVersion(*versions.values()))
         return

@@ -1,4 +1,5 @@
 # Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from assets.partitions import ALL_AT_ONCE, partitions_of
 from assets.resources import Experiment, Progress, Stores
 from storage.manifest import Manifest
 from storage.trajectories import TrajectoryStore
+from tasks.proof import find_doubt
 from tasks.registry import get_task, tasks_of
 from tasks.rollout import measure_reference_scores, record_expert
 from tasks.task import EVALUATION_SEED, Task, schema_of
@@ -64,11 +66,17 @@ def _record(
     task: Task, recipe: Mapping[str, Any], store: TrajectoryStore, experiment: Experiment, progress: Progress
 ) -> Manifest:
     num_episodes, processes = recipe["num_episodes"], experiment.processes
-    episodes = record_expert(task, range(num_episodes), num_processes=processes)
+    episodes, begun = record_expert(task, range(num_episodes), num_processes=processes), time.perf_counter()
 
     def metadata() -> dict[str, Any]:
+        seconds = time.perf_counter() - begun
         scores = measure_reference_scores(task, recipe["num_evaluation_episodes"], num_processes=processes)
-        return {"floor": task.floor, "reference_scores": scores, "expert_route": task.expert_route}
+        return {
+            "floor": task.floor,
+            "reference_scores": scores,
+            "expert_route": task.expert_route,
+            "expert_seconds": seconds,
+        }
 
     tracked = progress.track(task.id, episodes, total=num_episodes, unit="episodes")
     return store.write(task.id, schema_of(task), tracked, recipe=recipe, metadata=metadata)
@@ -85,5 +93,6 @@ def _describe(manifest: Manifest) -> dict[str, Any]:
         "num_transitions": manifest.metadata["num_transitions"],
         "expert_score": scores["expert"]["mean"],
         "random_score": scores["random"]["mean"],
+        "expert_in_doubt": find_doubt(scores, manifest.metadata["floor"]) or "no",
         "reference_scores": table(rows),
     }

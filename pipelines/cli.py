@@ -10,18 +10,17 @@ import typer
 from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from assets.evaluation import read_evaluation
 from assets.report import report_folder
 from assets.resources import Experiment, Stores
-from pipelines import model_commands, store_commands, token_commands
+from pipelines import model_commands, store_commands, task_commands, token_commands
 from pipelines.definitions import define
 from pipelines.experiments import get_experiment
 from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
 from pipelines.terminal import Terminal, draw_scores_table, summarise_scores
 from storage.locations import Locations
-from tasks.registry import get_task, select_tasks
+from tasks.registry import select_tasks
 from tasks.report import PAGE
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -64,17 +63,6 @@ def scores(experiment: _ExperimentName = "demo") -> None:
 
 
 @app.command()
-def tasks(
-    selection: Annotated[str, typer.Argument(help="Selections, families or task ids, with commas between.")] = "full",
-) -> None:
-    """List tasks: who is the expert, how many episodes there are by default, and what is to be done."""
-    table = Table("task", "expert", "episodes", "what is to be done", header_style="bold", pad_edge=False)
-    for task in map(get_task, select_tasks(selection)):
-        table.add_row(task.id, task.expert_route, str(task.num_episodes), task.description)
-    console.print(table)
-
-
-@app.command()
 def ui(port: Annotated[int, typer.Option(help="Port of the web server.")] = 3000) -> None:
     """Start Dagster's web interface and its daemon."""
     home = _root() / ".dagster"
@@ -85,6 +73,7 @@ def ui(port: Annotated[int, typer.Option(help="Port of the web server.")] = 3000
     os.execv(Path(sys.executable).with_name("dg"), ["dg", "dev", "--port", str(port)])
 
 
+app.command("tasks")(task_commands.list_tasks)
 app.command()(model_commands.play)
 app.command()(model_commands.parity)
 app.command()(token_commands.tokens)

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from storage.episode import Episode
 from tasks.policies import ExpertPolicy, Insider, RandomPolicy
-from tasks.task import EVALUATION_SEED, Action, Observation, Policy, Task
+from tasks.task import EVALUATION_SEED, Action, Observation, Policy, Task, open_environment
 from tasks.workers import Workers
 
 EPISODE_TIMEOUT_S = 120.0
 """Wall-clock seconds after which an episode counts as hanging."""
+
+EPISODE_MEMORY_BYTES = 4 << 30
+"""Memory that the process of an environment may take."""
 
 
 class ExpertFailedError(RuntimeError):
@@ -72,7 +75,7 @@ def record_expert(
         ExpertFailedError: If the expert fails on more than a fifth of the seeds, and on more than two.
     """
     player = _Player(task, {"expert": partial(ExpertPolicy, task.make_expert)})
-    with Workers(player, num_processes=num_processes, timeout_s=timeout_s) as workers:
+    with _workers(player, num_processes, timeout_s) as workers:
         yield from _record(task, "expert", seeds, workers)
 
 
@@ -103,8 +106,12 @@ def measure_reference_scores(
     experts = {"expert": task.make_expert, **task.baselines}
     makers = {"random": RandomPolicy, **{name: partial(ExpertPolicy, make) for name, make in experts.items()}}
     seeds = range(first_seed, first_seed + num_episodes)
-    with Workers(_Player(task, makers), num_processes=num_processes, timeout_s=timeout_s) as workers:
+    with _workers(_Player(task, makers), num_processes, timeout_s) as workers:
         return {name: _score(list(_record(task, name, seeds, workers))) for name in makers}
+
+
+def _workers(player: _Player, num_processes: int, timeout_s: float) -> Workers[tuple[str, int], Episode]:
+    return Workers(player, num_processes=num_processes, timeout_s=timeout_s, memory_bytes=EPISODE_MEMORY_BYTES)
 
 
 def _score(episodes: Sequence[Episode]) -> dict[str, Any]:
@@ -189,7 +196,7 @@ class _Transition:
 class _Slot:
     def __init__(self, task: Task, number: int) -> None:
         self.task, self.number = task, number
-        self.environment = task.make_environment()
+        self.environment = open_environment(task)
         self.position = -1
 
     def begin(self, place: tuple[int, int] | None, policy: Policy) -> bool:

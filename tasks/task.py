@@ -75,6 +75,7 @@ class Task:
         baselines: Other experts to compare with, by name; ``random`` is always there and needs no entry.
         floor: The reference score that counts as 0 in the expert-normalised score: ``random`` or a baseline's name.
         text_tokens: Tokens that a step reserves for each text observation.
+        extra: The optional dependencies of ``pyproject.toml`` that bring its packages; empty for none.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Task:
     baselines: Mapping[str, Callable[[], Expert]] = field(default_factory=dict)
     floor: str = "random"
     text_tokens: int = 0
+    extra: str = ""
 
     @property
     def family(self) -> str:
@@ -100,13 +102,31 @@ class Task:
         return self.id.split("/", 1)[1]
 
 
+def open_environment(task: Task) -> gymnasium.Env:
+    """Make a task's environment.
+
+    Raises:
+        ModuleNotFoundError: If a package that it needs is not installed; the message says which extra brings it.
+    """
+    try:
+        return task.make_environment()
+    except ModuleNotFoundError as error:
+        if not task.extra:
+            raise
+        raise ModuleNotFoundError(
+            f"task {task.id!r} needs the package {error.name!r}, which is not installed; the extra {task.extra!r} "
+            f"brings it:\n  pip install -e '.[{task.extra}]' -c constraints.txt",
+            name=error.name,
+        ) from error
+
+
 def schema_of(task: Task) -> Schema:
     """Describe a task's observations and action as they are stored.
 
     Raises:
         ValueError: If a space has no stored form; the message names the task, the key and the space.
     """
-    environment = task.make_environment()
+    environment = open_environment(task)
     try:
         observation_space, action_space = environment.observation_space, environment.action_space
     finally:

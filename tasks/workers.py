@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -23,6 +24,9 @@ _BLOCK = 16
 _AHEAD = 2 * _BLOCK
 """Jobs a process that may be done before their turn, so that a slow one does not fill the memory."""
 
+_OUT_OF_MEMORY = 71
+"""Exit code of a process that an allocation failed in."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -32,7 +36,7 @@ class Failure:
 
 
 class Workers(Generic[Job, Result]):
-    """Processes that do jobs, each within a time limit; a job that hangs or crashes costs only its own process.
+    """Processes that do jobs within limits; a job that hangs, crashes or eats memory costs only its own process.
 
     Every process is a fresh interpreter with silent output and one thread a library.
 
@@ -40,13 +44,19 @@ class Workers(Generic[Job, Result]):
         function: Does a job; it and the jobs and results must be picklable.
         num_processes: Processes at once, at least 1.
         timeout_s: Wall-clock seconds after which a job's process is killed.
+        memory_bytes: Memory that a process may take, beyond which an allocation in it fails.
     """
 
-    def __init__(self, function: Callable[[Job], Result], *, num_processes: int, timeout_s: float) -> None:
-        if num_processes < 1 or timeout_s <= 0:
-            raise ValueError(f"found {num_processes} processes and {timeout_s} s; expected at least 1 and above 0")
+    def __init__(
+        self, function: Callable[[Job], Result], *, num_processes: int, timeout_s: float, memory_bytes: int
+    ) -> None:
+        if num_processes < 1 or timeout_s <= 0 or memory_bytes <= 0:
+            raise ValueError(
+                f"found {num_processes} processes, {timeout_s} s and {memory_bytes} bytes; expected at least 1, above "
+                "0 and above 0"
+            )
         self._function = function
-        self._timeout_s = timeout_s
+        self._limits = timeout_s, memory_bytes
         self._num_processes = num_processes
         self._workers: list[_Worker] = []
 
@@ -63,7 +73,7 @@ class Workers(Generic[Job, Result]):
     def map(self, jobs: Sequence[Job]) -> Iterator[Result | Failure]:
         """Do all jobs and yield what came of each, in the order of the jobs."""
         while len(self._workers) < min(self._num_processes, len(jobs)):
-            self._workers.append(_Worker(self._function, self._timeout_s))
+            self._workers.append(_Worker(self._function, *self._limits))
         idle = [(worker, deque[int]()) for worker in self._workers]
         busy: dict[Any, tuple[_Worker, deque[int], int]] = {}
         done: dict[int, Any] = {}
@@ -85,7 +95,7 @@ class Workers(Generic[Job, Result]):
                 done[position] = worker.receive()
                 if worker.ended:
                     self._workers.remove(worker)
-                    worker = _Worker(self._function, self._timeout_s)
+                    worker = _Worker(self._function, *self._limits)
                     self._workers.append(worker)
                 idle.append((worker, block))
             while yielded in done:
@@ -94,8 +104,8 @@ class Workers(Generic[Job, Result]):
 
 
 class _Worker:
-    def __init__(self, function: Callable[..., Any], timeout_s: float) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self, function: Callable[..., Any], timeout_s: float, memory_bytes: int) -> None:
+        self._timeout_s, self._memory_bytes = timeout_s, memory_bytes
         self.ended = False
         self.connection, theirs = Pipe()
         environment = os.environ | {
@@ -110,7 +120,7 @@ class _Worker:
                 pass_fds=[theirs.fileno()],
                 env=environment,
             )
-        self.send((function, timeout_s))
+        self.send((function, timeout_s, memory_bytes))
 
     def send(self, message: Any) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # then ``receive`` says why it ended
@@ -123,6 +133,8 @@ class _Worker:
             code = self.end()
         if code == -signal.SIGALRM:
             return Failure(f"took longer than {self._timeout_s:g} s")
+        if code == _OUT_OF_MEMORY:
+            return Failure(f"took more memory than {self._memory_bytes / 2**30:.3g} GiB")
         return Failure(f"its process ended with exit code {code}")
 
     def end(self) -> int:
@@ -140,12 +152,15 @@ def work(handle: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer; it then closes the connection
     connection = Connection(handle)
     try:
-        function, timeout_s = connection.recv()
+        function, timeout_s, memory_bytes = connection.recv()
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
         while True:
             job = connection.recv()
             signal.setitimer(signal.ITIMER_REAL, timeout_s)
             try:
                 result = function(job)
+            except MemoryError:
+                os._exit(_OUT_OF_MEMORY)  # What fills the memory may be kept; the next job gets a fresh process.
             except Exception:
                 result = Failure(traceback.format_exc())
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -12,6 +12,7 @@ import pytest
 from assets.checkpoint import checkpoint_folder
 from assets.evaluation import judge_evaluation, read_evaluation
 from assets.lineage import changed_tasks
+from assets.materialization import TasksFailedError
 from assets.report import report_folder
 from assets.resources import Experiment, Progress, Stores
 from pipelines.definitions import define
@@ -156,22 +157,23 @@ def test_deleted_data_come_back_with_equal_digests(copied: Pipeline) -> None:
     assert copied.told("shards", "packed_now") == 2
 
 
-class Interrupted(Progress):
+class Failing(Progress):
     def track(self, name: str, items: Iterable[Item], *, total: int, unit: str) -> Iterator[Item]:
-        if name == SECOND:
-            raise KeyError(f"interrupted at {name}")
+        if name == FIRST:
+            raise KeyError(f"no way on at {name}")
         return super().track(name, items, total=total, unit=unit)
 
 
-def test_an_interrupted_stage_goes_on_with_the_task_where_it_stopped(copied: Pipeline) -> None:
+def test_a_task_that_fails_is_named_and_does_not_stop_the_others(copied: Pipeline) -> None:
     shutil.rmtree(copied.root / "trajectories")
-    with pytest.raises(KeyError, match="interrupted at"):
-        replace(copied, progress=Interrupted()).make("trajectories")
+    with pytest.raises(TasksFailedError, match=f"1 of 2 tasks failed, the others are made:\n  {FIRST}: .*no way on"):
+        replace(copied, progress=Failing()).make("trajectories")
+    assert copied.told("trajectories/control", "work", SECOND) == "made now"
 
     copied.make("trajectories")
 
-    assert copied.told("trajectories/control", "work", FIRST).startswith("none")
-    assert copied.told("trajectories/control", "work", SECOND) == "made now"
+    assert copied.told("trajectories/control", "work", FIRST) == "made now"
+    assert copied.told("trajectories/control", "work", SECOND).startswith("none")
 
 
 def test_an_expert_no_better_than_chance_blocks_what_follows(copied: Pipeline) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from gymnasium import spaces
 from storage.episode import Episode
 from tasks.policies import RandomPolicy
 from tasks.rollout import ExpertFailedError, measure_reference_scores, record_expert, roll_out
-from tasks.task import EVALUATION_SEED, Task, schema_of
+from tasks.task import EVALUATION_SEED, Task, open_environment, schema_of
 
 
 class Countdown(gymnasium.Env):
@@ -37,12 +38,16 @@ class Countdown(gymnasium.Env):
 
 
 class ParityExpert:
-    """Does it right, except that it hangs on some seeds, raises on others and takes its process with it on others."""
+    """Does it right, except that it hangs on some seeds, raises, takes its process with it or all memory on others."""
 
     def __init__(
-        self, hangs_on: Sequence[int] = (), raises_on: Sequence[int] = (), dies_on: Sequence[int] = ()
+        self,
+        hangs_on: Sequence[int] = (),
+        raises_on: Sequence[int] = (),
+        dies_on: Sequence[int] = (),
+        eats_on: Sequence[int] = (),
     ) -> None:
-        self.hangs_on, self.raises_on, self.dies_on = hangs_on, raises_on, dies_on
+        self.hangs_on, self.raises_on, self.dies_on, self.eats_on = hangs_on, raises_on, dies_on, eats_on
 
     def reset(self, environment: gymnasium.Env) -> None:
         seed = environment.unwrapped.seed  # pyright: ignore[reportAttributeAccessIssue]
@@ -52,6 +57,8 @@ class ParityExpert:
             raise RuntimeError("lost the thread")
         if seed in self.dies_on:
             os._exit(3)
+        while seed in self.eats_on:
+            self.eaten = [*getattr(self, "eaten", []), np.empty(1 << 26)]
 
     def act(self, observation: Mapping[str, Any]) -> int:
         return int(observation["left"][0]) % 2
@@ -123,14 +130,17 @@ def test_expert_episodes_are_equal_for_one_process_and_two() -> None:
     assert one[3].provenance["expert"] == "parity"
 
 
-def test_an_expert_that_hangs_raises_or_crashes_is_cut_and_its_seeds_replaced() -> None:
-    task = replace(COUNTDOWN, make_expert=partial(ParityExpert, hangs_on=(1,), raises_on=(4,), dies_on=(12,)))
+def test_an_expert_that_hangs_raises_crashes_or_eats_memory_is_cut_and_its_seeds_replaced() -> None:
+    task = replace(
+        COUNTDOWN, make_expert=partial(ParityExpert, hangs_on=(1,), raises_on=(4,), dies_on=(12,), eats_on=(17,))
+    )
 
-    episodes = list(record_expert(task, range(15), num_processes=2, timeout_s=0.5))
+    episodes = list(record_expert(task, range(20), num_processes=2, timeout_s=2.0))
 
-    assert [episode.seed for episode in episodes] == [0, 2, 3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17]
-    replaced = {episode.provenance["replaces_seed"]: episode.provenance["failure"] for episode in episodes[-3:]}
-    assert "took longer than 0.5 s" in replaced[1]
+    assert {episode.seed for episode in episodes} == {*range(24)} - {1, 4, 12, 17}
+    replaced = {episode.provenance["replaces_seed"]: episode.provenance["failure"] for episode in episodes[-4:]}
+    assert "took longer than 2 s" in replaced[1]
+    assert "took more memory than 4 GiB" in replaced[17]
     assert "lost the thread" in replaced[4]
     assert "exit code 3" in replaced[12]
 
@@ -150,6 +160,18 @@ def test_reference_scores_hold_random_expert_and_baselines_on_the_evaluation_see
     assert scores["expert"]["mean"] == 2.5 > scores["random"]["mean"]
     assert scores["random"]["seeds"] == [EVALUATION_SEED + number for number in range(4)]
     assert scores["expert"]["summaries"][2] == {"seed": EVALUATION_SEED + 2}
+
+
+def test_a_missing_package_is_answered_with_the_extra_that_brings_it() -> None:
+    def fail() -> gymnasium.Env:
+        return importlib.import_module("a_simulator_that_is_not_installed").make()
+
+    task = replace(COUNTDOWN, make_environment=fail, extra="simulators")
+
+    with pytest.raises(
+        ModuleNotFoundError, match=r"'test/countdown' needs the package 'a_simul(.|\n)*'\.\[simulators\]'"
+    ):
+        open_environment(task)
 
 
 def test_a_schema_says_how_observations_and_actions_are_stored() -> None:
