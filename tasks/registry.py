@@ -10,6 +10,7 @@ from tasks.task import Task
 _MODULES: Mapping[str, str] = {
     "babyai": "tasks.babyai.instances",
     "control": "tasks.control.instances",
+    "knapsack": "tasks.knapsack.instances",
     "tsp": "tasks.tsp.instances",
 }
 """One line a family: a module that imports neither simulator nor solver and has ``list_tasks() -> list[Task]``.
