@@ -14,6 +14,7 @@ from tasks.catalogue import Entry, format_number, list_entries, to_markdown
 from tasks.registry import get_task, select_tasks, tasks_of
 
 console = Console(highlight=False)
+_WIDE = 110  # characters, from which on there is room for all columns
 
 
 def list_tasks(
@@ -39,15 +40,15 @@ def list_tasks(
 
 
 def _table(entries: list[Entry]) -> Table:
-    table = Table(header_style="bold", pad_edge=False)
-    for head in ("task", "route", "licence"):
+    is_wide = console.width >= _WIDE
+    table = Table(header_style="bold", pad_edge=False, box=None, padding=(0, 2, 0, 0))
+    for head in ("task", "route", "licence") if is_wide else ("task",):
         table.add_column(head, no_wrap=True)
     for head in ("random", "expert", "episodes", "steps/s"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("proven")
+    table.add_column("proven", min_width=6)
     for entry in entries:
-        numbers = (entry.random, entry.expert, entry.episodes, entry.steps_per_s)
-        table.add_row(
-            entry.task, entry.expert_route, entry.licence, *map(format_number, numbers), entry.doubt or "[green]yes[/]"
-        )
+        words = (entry.expert_route, entry.licence) if is_wide else ()
+        numbers = map(format_number, (entry.random, entry.expert, entry.episodes, entry.steps_per_s))
+        table.add_row(entry.task, *words, *numbers, entry.doubt or "[green]yes[/]")
     return table

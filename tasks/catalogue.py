@@ -89,8 +89,8 @@ def to_markdown(entries: Sequence[Entry]) -> str:
 
 
 def format_number(value: float | None) -> str:
-    """Return a number in four digits; nothing for None."""
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+    """Return a number in four digits, or whole from 1,000 on; nothing for None."""
+    return "" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _read_entry(task: Task, folder: StoredFolder) -> Entry:
