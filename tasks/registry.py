@@ -9,8 +9,10 @@ from tasks.task import Task
 
 _MODULES: Mapping[str, str] = {
     "babyai": "tasks.babyai.instances",
+    "black_box": "tasks.black_box.instances",
     "control": "tasks.control.instances",
     "knapsack": "tasks.knapsack.instances",
+    "meta_world": "tasks.meta_world.instances",
     "tsp": "tasks.tsp.instances",
 }
 """One line a family: a module that imports neither simulator nor solver and has ``list_tasks() -> list[Task]``.

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import gymnasium
+import numpy as np
+from metaworld.policies import ENV_POLICY_MAP
+
+from tasks.meta_world.environment import ManipulationEnvironment
+from tasks.task import Action, Observation
+
+
+class ScriptedExpert:
+    """Meta-World's script for the environment's task."""
+
+    def reset(self, environment: gymnasium.Env) -> None:
+        """Begin an episode.
+
+        Raises:
+            ValueError: If the environment is not one of this family.
+        """
+        inner = environment.unwrapped
+        if not isinstance(inner, ManipulationEnvironment):
+            raise ValueError(f"an environment of type {type(inner).__name__}; expected ManipulationEnvironment")
+        self._environment = inner
+        self._script = ENV_POLICY_MAP[f"{inner.name}-v3"]()
+
+    def act(self, observation: Observation) -> Action:
+        """Return what the script does in the simulation's state."""
+        return np.clip(self._script.get_action(self._environment.state), -1.0, 1.0).astype(np.float32)
+
+    def provenance(self) -> Mapping[str, Any]:
+        """Name the script and the package's version."""
+        return {"script": type(self._script).__name__, "versions": {"metaworld": version("metaworld")}}
