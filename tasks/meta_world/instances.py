@@ -6,15 +6,57 @@ import gymnasium
 
 from tasks.task import Expert, Task
 
-NAMES = tuple(
-    (
-        "assembly basketball bin-picking box-close button-press-topdown button-press-topdown-wall button-press "
-        "button-press-wall coffee-button coffee-pull coffee-push dial-turn disassemble door-close door-lock door-open "
-        "door-unlock hand-insert drawer-close drawer-open faucet-open faucet-close hammer handle-press-side "
-        "handle-press handle-pull-side handle-pull lever-pull pick-place-wall pick-out-of-hole pick-place plate-slide "
-        "plate-slide-side plate-slide-back plate-slide-back-side peg-insert-side peg-unplug-side soccer stick-push "
-        "stick-pull push push-wall push-back reach reach-wall shelf-place sweep-into sweep window-open window-close"
-    ).split()
+NAMES = (
+    "assembly",
+    "basketball",
+    "bin-picking",
+    "box-close",
+    "button-press-topdown",
+    "button-press-topdown-wall",
+    "button-press",
+    "button-press-wall",
+    "coffee-button",
+    "coffee-pull",
+    "coffee-push",
+    "dial-turn",
+    "disassemble",
+    "door-close",
+    "door-lock",
+    "door-open",
+    "door-unlock",
+    "hand-insert",
+    "drawer-close",
+    "drawer-open",
+    "faucet-open",
+    "faucet-close",
+    "hammer",
+    "handle-press-side",
+    "handle-press",
+    "handle-pull-side",
+    "handle-pull",
+    "lever-pull",
+    "pick-place-wall",
+    "pick-out-of-hole",
+    "pick-place",
+    "plate-slide",
+    "plate-slide-side",
+    "plate-slide-back",
+    "plate-slide-back-side",
+    "peg-insert-side",
+    "peg-unplug-side",
+    "soccer",
+    "stick-push",
+    "stick-pull",
+    "push",
+    "push-wall",
+    "push-back",
+    "reach",
+    "reach-wall",
+    "shelf-place",
+    "sweep-into",
+    "sweep",
+    "window-open",
+    "window-close",
 )
 """Meta-World's 50 tasks, in its own order and without the version."""
 
