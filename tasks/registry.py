@@ -10,6 +10,7 @@ from tasks.task import Task
 _MODULES: Mapping[str, str] = {
     "babyai": "tasks.babyai.instances",
     "black_box": "tasks.black_box.instances",
+    "bin_packing": "tasks.bin_packing.instances",
     "control": "tasks.control.instances",
     "knapsack": "tasks.knapsack.instances",
     "meta_world": "tasks.meta_world.instances",

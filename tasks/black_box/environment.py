@@ -33,15 +33,15 @@ class SearchEnvironment(gymnasium.Env):
         one, in units of three times the spread of the last 12 points, shape (dimension,). ``search``, shape (6,): the
         part of the evaluations that is used; how long ago the best point was found; the rank of the last value among
         the last 12; and, as logarithms, the spread of the last 12 points, by how much the last value is above the best,
-        and by how much the best is below the value of the centre.
+        and by how much the best is below the value of the start.
 
     Action:
         The next point, float32 of shape (dimension,), in units of half the side of the cube [-5, 5].
 
     Reward:
         The decimal digits by which the gap of the best value to the optimum shrinks; the optimum is known to the suite
-        alone. The centre is evaluated at the reset, and gaps below 1e-8 count as 1e-8 (the suite's precision), so the
-        return is ``log10(gap of the centre / last gap)``.
+        alone. A random start, within 0.8 of the centre on every axis, is evaluated at the reset, and gaps below 1e-8 count
+        as 1e-8 (the suite's precision), so the return is ``log10(gap of the start / last gap)``.
 
     End:
         After 200 evaluations.
@@ -71,7 +71,7 @@ class SearchEnvironment(gymnasium.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[_Observation, dict[str, Any]]:
-        """Begin with the instance of the seed, and evaluate the centre.
+        """Begin with the instance of the seed, and evaluate the start.
 
         Raises:
             ValueError: If there is no seed.
@@ -82,8 +82,9 @@ class SearchEnvironment(gymnasium.Env):
         self.instance = 1 + seed % _NUM_INSTANCES + (_NUM_INSTANCES if seed >= EVALUATION_SEED else 0)
         self._problem = BareProblem("bbob", self.function, self.dimension, self.instance)
         self._optimum = float(self._problem.best_value())
-        self._points = [np.zeros(self.dimension)]
-        self._values = [float(self._problem(self._points[0]))]
+        self.start = self.np_random.uniform(-0.8, 0.8, self.dimension)
+        self._points = [self.start]
+        self._values = [float(self._problem(_REACH * self.start))]
         self._best = 0
         return self._observe(), {}
 

@@ -17,7 +17,7 @@ _FIRST_STEP = 0.2
 
 
 class EvolutionExpert:
-    """CMA-ES from the centre; when it has converged it starts again elsewhere with twice the population (IPOP).
+    """CMA-ES from the start; when it has converged it starts again elsewhere with twice the population (IPOP).
 
     Source:
         Hansen, "The CMA evolution strategy: a tutorial", arXiv:1604.00772; Auger and Hansen, "A restart CMA evolution
@@ -36,7 +36,7 @@ class EvolutionExpert:
         self._environment = inner
         self._generator = np.random.default_rng([inner.function, inner.dimension, inner.instance])
         self._starts = 0
-        self._start(np.zeros(inner.dimension))
+        self._start(inner.start)
 
     def act(self, observation: Observation) -> Action:
         """Return the next point of the generation."""
