@@ -40,8 +40,8 @@ class SearchEnvironment(gymnasium.Env):
 
     Reward:
         The decimal digits by which the gap of the best value to the optimum shrinks; the optimum is known to the suite
-        alone. A random start, within 0.8 of the centre on every axis, is evaluated at the reset, and gaps below 1e-8 count
-        as 1e-8 (the suite's precision), so the return is ``log10(gap of the start / last gap)``.
+        alone. A random start, within 0.8 of the centre on every axis, is evaluated at the reset, and gaps below 1e-8
+        count as 1e-8 (the suite's precision), so the return is ``log10(gap of the start / last gap)``.
 
     End:
         After 200 evaluations.
