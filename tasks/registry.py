@@ -16,6 +16,7 @@ _MODULES: Mapping[str, str] = {
     "knapsack": "tasks.knapsack.instances",
     "meta_world": "tasks.meta_world.instances",
     "tsp": "tasks.tsp.instances",
+    "vehicle_routing": "tasks.vehicle_routing.instances",
 }
 """One line a family: a module that imports neither simulator nor solver and has ``list_tasks() -> list[Task]``.
 
