@@ -14,13 +14,15 @@ from tasks.bin_packing.problem import CAPACITY, bound_bins, pack_best_fit
 from tasks.task import Action, Observation
 
 _DETERMINISTIC_TIME = 1.0
+_NUM_FILLINGS = 3000
 
 
 def pack_optimally(sizes: NDArray[np.int64]) -> tuple[list[list[int]], bool]:
     """Pack items into as few bins as the solver finds.
 
-    Best fit's packing is kept when the lower bound proves it, or when the solver finds none with fewer bins: it is
-    asked for one bin less until there is none.
+    It is asked for as many bins as the lower bound says, then for one more until there is a packing, or best fit's is
+    reached. It chooses among all fillings of a bin that waste little enough; where these are too many it assigns each
+    item to a bin.
 
     Args:
         sizes: Sizes of the items, the largest first, shape (items,).
@@ -28,24 +30,32 @@ def pack_optimally(sizes: NDArray[np.int64]) -> tuple[list[list[int]], bool]:
     Returns:
         The items' numbers bin by bin, and whether no packing has fewer bins.
     """
-    bins, bound = pack_best_fit(sizes), bound_bins(sizes)
-    while len(bins) > bound:
-        fewer, is_settled = _pack_into(sizes, len(bins) - 1)
-        if fewer is None:
-            return bins, is_settled
-        bins = fewer
-    return bins, True
+    is_proven, best_fit = True, pack_best_fit(sizes)
+    for num_bins in range(bound_bins(sizes), len(best_fit)):
+        bins, is_settled = _pack_into(sizes, num_bins)
+        if bins is not None:
+            return bins, is_proven
+        is_proven = is_proven and is_settled
+    return best_fit, is_proven
 
 
 def _pack_into(sizes: NDArray[np.int64], num_bins: int) -> tuple[list[list[int]] | None, bool]:
+    """Return a packing into so many bins; or None, and whether there is none."""
+    fillings = list_fillings(sizes, num_bins * CAPACITY - int(sizes.sum()), _NUM_FILLINGS)
     model = cp_model.CpModel()
-    chosen = [[model.new_bool_var("") for _ in range(num_bins)] for _ in sizes]
-    for item, row in enumerate(chosen):
-        model.add_exactly_one(row)
-        for place in range(item + 1, num_bins):  # the first items open the first bins, in their order
-            model.add(row[place] == 0)
-    for place in range(num_bins):
-        model.add(sum(int(size) * row[place] for size, row in zip(sizes, chosen, strict=True)) <= CAPACITY)
+    if fillings is None:
+        fillings = [[(item, model.new_bool_var("")) for item in range(len(sizes))] for _ in range(num_bins)]
+        for filling in fillings:
+            model.add(sum(int(sizes[item]) * is_in for item, is_in in filling) <= CAPACITY)
+        for item in range(min(len(sizes), num_bins)):  # the first items open the first bins, in their order
+            for filling in fillings[item + 1 :]:
+                model.add(filling[item][1] == 0)
+    else:
+        fillings = [
+            [(item, is_used) for item in filling] for filling in fillings for is_used in [model.new_bool_var("")]
+        ]
+    for number in range(len(sizes)):
+        model.add_exactly_one(is_in for filling in fillings for item, is_in in filling if item == number)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 0
@@ -53,10 +63,41 @@ def _pack_into(sizes: NDArray[np.int64], num_bins: int) -> tuple[list[list[int]]
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None, status == cp_model.INFEASIBLE
-    packed: list[list[int]] = [[] for _ in range(num_bins)]
-    for item, row in enumerate(chosen):
-        packed[next(place for place, variable in enumerate(row) if solver.value(variable))].append(item)
+    packed = [[item for item, is_in in filling if solver.value(is_in)] for filling in fillings]
     return [items for items in packed if items], True
+
+
+def list_fillings(sizes: NDArray[np.int64], slack: int, most: int) -> list[tuple[int, ...]] | None:
+    """List the choices of items that fill a bin up to a slack.
+
+    In a packing whose bins leave no more than the slack empty altogether, each bin is one of these.
+
+    Args:
+        sizes: Sizes of the items, the largest first, shape (items,).
+        slack: What a bin may leave empty.
+        most: When there are more, the listing is given up.
+
+    Returns:
+        The items' numbers of each choice, or None when there are too many.
+    """
+    sums_from = [1]
+    for size in sizes[::-1]:
+        sums_from.append((sums_from[-1] | sums_from[-1] << int(size)) & ((1 << (CAPACITY + 1)) - 1))
+    sums_from.reverse()
+    found: list[tuple[int, ...]] = []
+    begun: list[tuple[tuple[int, ...], int, int]] = [((), 0, CAPACITY)]
+    while begun and len(found) <= most:
+        chosen, item, room = begun.pop()
+        window = ((1 << (min(slack, room) + 1)) - 1) << max(0, room - slack)
+        if not sums_from[item] & window:
+            continue
+        if item == len(sizes):
+            found.append(chosen)
+            continue
+        begun.append((chosen, item + 1, room))
+        if sizes[item] <= room:
+            begun.append(((*chosen, item), item + 1, room - int(sizes[item])))
+    return None if begun else found
 
 
 class SolverExpert:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tasks.bin_packing.environment import PackingEnvironment
-from tasks.bin_packing.expert import pack_optimally
+from tasks.bin_packing.expert import list_fillings, pack_optimally
 from tasks.bin_packing.problem import CAPACITY, KINDS, Problem, bound_bins, find_sums, pack_best_fit, waste
 from tasks.policies import ExpertPolicy
 from tasks.proof import find_doubt
@@ -45,6 +45,14 @@ def test_the_packing_is_the_best_of_all_and_not_below_the_bound(seed: int) -> No
 def test_the_bound_sees_that_large_items_do_not_share() -> None:
     assert bound_bins(np.array([600, 600, 600, 100])) == 3
     assert bound_bins(np.array([700, 600, 400, 400])) == 3  # two of the items above 300 never share with the 700
+
+
+def test_the_fillings_are_all_choices_within_the_slack() -> None:
+    sizes = np.array([600, 500, 400, 390, 100, 10])
+
+    assert sorted(list_fillings(sizes, 0, 100) or []) == [(0, 2), (0, 3, 5), (1, 2, 4), (1, 3, 4, 5)]
+    assert (0, 3) in (list_fillings(sizes, 10, 100) or [])
+    assert list_fillings(sizes, 1000, 20) is None
 
 
 def test_waste_is_what_no_choice_of_sizes_fills() -> None:
