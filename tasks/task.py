@@ -10,6 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from storage.episode import Leaf, Schema
+from tasks.specialists.recipe import Recipe
 
 EVALUATION_SEED = 1_000_000
 """First seed of the evaluation episodes; training episodes have seeds below it."""
@@ -76,12 +77,13 @@ class Task:
         floor: The reference score that counts as 0 in the expert-normalised score: ``random`` or a baseline's name.
         text_tokens: Tokens that a step reserves for each text observation.
         extra: The optional dependencies of ``pyproject.toml`` that bring its packages; empty for none.
+        recipe: How the specialist is trained that is its expert; None when the expert is of another kind.
     """
 
     id: str
     make_environment: Callable[[], gymnasium.Env]
     make_expert: Callable[[], Expert]
-    expert_route: Literal["script", "bot", "solver", "specialist", "imported"]
+    expert_route: Literal["script", "bot", "solver", "planner", "specialist", "imported"]
     num_episodes: int
     description: str
     licence: str
@@ -90,6 +92,7 @@ class Task:
     floor: str = "random"
     text_tokens: int = 0
     extra: str = ""
+    recipe: Recipe | None = None
 
     @property
     def family(self) -> str:
