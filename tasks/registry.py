@@ -15,6 +15,7 @@ _MODULES: Mapping[str, str] = {
     "job_shop": "tasks.job_shop.instances",
     "knapsack": "tasks.knapsack.instances",
     "meta_world": "tasks.meta_world.instances",
+    "mujoco": "tasks.mujoco.instances",
     "tsp": "tasks.tsp.instances",
     "vehicle_routing": "tasks.vehicle_routing.instances",
 }
