@@ -26,6 +26,7 @@ class Shelf:
 
 
 SHELVES = (
+    Shelf("specialists", "specialist", "specialist"),
     Shelf("trajectories", "trajectories", "trajectories"),
     Shelf("tokenizer", "tokenizer", "tokenizer"),
     Shelf("tokens", "tokens", "tokens"),

@@ -34,6 +34,11 @@ class Locations:
         return cls(os.environ.get("DB1_DATA") or "data")
 
     @property
+    def specialists(self) -> str:
+        """Policies that were trained to be experts."""
+        return f"{self.root}/specialists"
+
+    @property
     def trajectories(self) -> str:
         """Expert episodes, in Zarr."""
         return f"{self.root}/trajectories"

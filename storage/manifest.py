@@ -12,6 +12,7 @@ FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 
 _KINDS = {
+    "specialist": ("specialist of task", "specialists"),
     "trajectories": ("trajectories of task", "trajectories"),
     "tokenizer": ("tokenizer", "tokenizer"),
     "tokens": ("tokens of task", "tokens"),
@@ -57,8 +58,8 @@ class Manifest:
     """What a stored thing is made of. It is written last, so a folder with a manifest is complete.
 
     Args:
-        kind: ``trajectories``, ``tokenizer``, ``tokens``, ``shards``, ``shard-index``, ``checkpoint``, ``evaluation``
-            or ``report``.
+        kind: ``specialist``, ``trajectories``, ``tokenizer``, ``tokens``, ``shards``, ``shard-index``, ``checkpoint``,
+            ``evaluation`` or ``report``.
         name: Task id, or the name of the thing.
         format_version: Version of the format on disk.
         key: Digest of the recipe: what it was to be made from.

@@ -19,6 +19,7 @@ class Recipe:
         hidden_sizes: Widths of the layers of the policy and of the value function.
         activation: Between these layers.
         log_std_init: Logarithm of the first standard deviation of PPO's actions.
+        ortho_init: Whether PPO's layers begin orthogonal.
         normalizes: Whether observations are centred and scaled by their running mean and variance, and rewards scaled.
     """
 
@@ -31,6 +32,7 @@ class Recipe:
     hidden_sizes: tuple[int, ...] = (256, 256)
     activation: Literal["relu", "tanh"] = "relu"
     log_std_init: float = 0.0
+    ortho_init: bool = True
     normalizes: bool = False
 
     def to_json(self) -> dict[str, Any]:
