@@ -12,6 +12,7 @@ _MODULES: Mapping[str, str] = {
     "black_box": "tasks.black_box.instances",
     "bin_packing": "tasks.bin_packing.instances",
     "control": "tasks.control.instances",
+    "dm_control": "tasks.dm_control.instances",
     "job_shop": "tasks.job_shop.instances",
     "knapsack": "tasks.knapsack.instances",
     "meta_world": "tasks.meta_world.instances",
