@@ -16,6 +16,8 @@ _MODULES: Mapping[str, str] = {
     "job_shop": "tasks.job_shop.instances",
     "knapsack": "tasks.knapsack.instances",
     "meta_world": "tasks.meta_world.instances",
+    "sokoban": "tasks.sokoban.instances",
+    "modular_rl": "tasks.modular_rl.instances",
     "mujoco": "tasks.mujoco.instances",
     "tsp": "tasks.tsp.instances",
     "vehicle_routing": "tasks.vehicle_routing.instances",

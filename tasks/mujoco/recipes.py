@@ -22,6 +22,7 @@ def _tuned(
         hidden_sizes=(64, 64) if plain else (256, 256),
         activation="tanh" if plain else "relu",
         log_std_init=0.0 if plain else -2.0,
+        ortho_init=plain,
         normalizes=True,
     )
 
@@ -160,6 +161,5 @@ RECIPES: Mapping[str, Recipe] = {
 }
 """How a specialist is trained, by the name of the task.
 
-The scores are those of versions 2 to 4 of the environments, which differ little from version 5. The zoo's tuned recipes
-also start without orthogonal weights, for which a recipe has no field.
+The scores are those of versions 2 to 4 of the environments, which differ little from version 5.
 """
