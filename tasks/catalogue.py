@@ -17,7 +17,7 @@ class Entry:
     Args:
         task: Its id.
         family: Its family.
-        expert_route: Where the expert's knowledge comes from.
+        expert_route: Where the expert's knowledge comes from; ``imported`` when the stored episodes were.
         random: Mean return of the random policy; None as long as no episodes are stored, as all that follows.
         expert: Mean return of the expert.
         floor: The reference score that counts as 0.
@@ -107,6 +107,7 @@ def _read_entry(task: Task, folder: StoredFolder) -> Entry:
         expert=scores["expert"]["mean"],
         episodes=found["num_episodes"],
         steps_per_s=found["num_transitions"] / seconds if seconds else None,
+        expert_route=found.get("expert_route"),
     )
 
 
@@ -118,11 +119,12 @@ def _entry(
     expert: float | None = None,
     episodes: int | None = None,
     steps_per_s: float | None = None,
+    expert_route: str | None = None,
 ) -> Entry:
     return Entry(
         task=task.id,
         family=task.family,
-        expert_route=task.expert_route,
+        expert_route=expert_route or task.expert_route,
         random=random,
         expert=expert,
         floor=task.floor,

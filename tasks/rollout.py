@@ -86,6 +86,7 @@ def measure_reference_scores(
     first_seed: int = EVALUATION_SEED,
     num_processes: int = 1,
     timeout_s: float = EPISODE_TIMEOUT_S,
+    with_expert: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Play the random policy, the expert and the task's baselines on the evaluation seeds.
 
@@ -95,6 +96,7 @@ def measure_reference_scores(
         first_seed: Seed of the first episode; the others follow it.
         num_processes: Processes at once, at least 1.
         timeout_s: Wall-clock seconds that an episode may take.
+        with_expert: Whether the expert plays too; its score may come from imported episodes.
 
     Returns:
         By name (``random``, ``expert`` and each baseline): ``mean`` of the returns, ``returns``, ``seeds``, ``lengths``
@@ -103,7 +105,7 @@ def measure_reference_scores(
     Raises:
         ExpertFailedError: As in ``record_expert``.
     """
-    experts = {"expert": task.make_expert, **task.baselines}
+    experts = ({"expert": task.make_expert} if with_expert else {}) | dict(task.baselines)
     makers = {"random": RandomPolicy, **{name: partial(ExpertPolicy, make) for name, make in experts.items()}}
     seeds = range(first_seed, first_seed + num_episodes)
     with _workers(_Player(task, makers), num_processes, timeout_s) as workers:

@@ -40,6 +40,24 @@ def test_luck_equality_and_few_episodes_prove_nothing(scores: dict[str, Any], do
     assert re.search(doubt, find_doubt(scores, "random") or "")
 
 
+def imported(returns: Sequence[float]) -> dict[str, Any]:
+    return {"mean": float(np.mean(returns)), "returns": list(returns), "paired": False}
+
+
+@pytest.mark.parametrize(
+    "expert, doubt",
+    [
+        ([100.0 * number + 1 for number in range(20)], "1 ahead of random, expected more than 374.2 .*unequal seeds"),
+        ([5000.0] * 19, "19 episodes of the expert or random"),
+        ([5000.0] * 20, None),
+    ],
+)
+def test_imported_episodes_are_judged_as_an_independent_sample(expert: list[float], doubt: str | None) -> None:
+    scores = {"random": score([100.0 * number for number in range(20)]), "expert": imported(expert)}
+
+    assert re.search(doubt, find_doubt(scores, "random") or "") if doubt else find_doubt(scores, "random") is None
+
+
 def test_an_expert_must_be_ahead_of_the_floor_too() -> None:
     scores = {"random": score([0.0] * 20), "greedy": score([2.0] * 20), "expert": score([1.0] * 20)}
 
