@@ -13,6 +13,7 @@ from assets.tokens import read_tokenizer
 from db1_model.sequence import StepLayout, decode_action_tokens, encode_episode
 from storage.manifest import ManifestError
 from storage.trajectories import StoredTrajectory
+from tasks.filter import FilteredEpisodes
 from tasks.proof import PROOF_EPISODES, find_doubt
 from tasks.tsp.tour import check_tour
 
@@ -126,7 +127,10 @@ def _tour_faults(episodes: StoredTrajectory) -> Iterator[Fault]:
 
 def _round_trip_faults(stores: Stores, experiment: Experiment, task_id: str) -> Iterator[Fault]:
     text, vocabulary = read_tokenizer(stores, experiment)
-    episodes, tokens = stores.trajectories.read(task_id), stores.tokens.read(task_id)
+    tokens = stores.tokens.read(task_id)
+    episodes = FilteredEpisodes(
+        stores.trajectories.read(task_id), tokens.manifest.recipe.get("minimum_return_share", 0.0)
+    )
     layout = StepLayout.from_json(tokens.layout)
     if len(episodes) != len(tokens):
         yield {"fault": f"{len(tokens)} tokenized episodes of {len(episodes)}"}

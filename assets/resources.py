@@ -59,6 +59,11 @@ class Experiment(dg.ConfigurableResource):
     num_episodes: int = Field(default=0, description="Expert episodes a task; 0 leaves it to the task.")
     num_evaluation_episodes: int = Field(default=20, description="Episodes that a score is the mean of.")
     num_processes: int = Field(default=0, description="Processes of a stage; 0 is one a core.")
+    minimum_return_share: float = Field(
+        default=0.0,
+        description="Train on episodes this share of the way from floor to expert; Gato's is 0.8, 0 is all.",
+    )
+    replace_imported: bool = Field(default=False, description="Let experts play also where episodes were imported.")
     shard_bytes: int = Field(default=SHARD_BYTES, description="Largest size of a shard; 512,000,000 for terabytes.")
     compression: str = Field(default="blosc-zstd", description="Of the shards: blosc-zstd, or none.")
     training: dict[str, Any] = Field(default={}, description="Fields of TrainingConfig that differ from its defaults.")

@@ -14,6 +14,7 @@ from db1_model.text import TextTokenizer
 from db1_model.vocabulary import Vocabulary
 from storage.folder import StoredFolder
 from storage.manifest import Manifest, recipe_key
+from tasks.filter import FilteredEpisodes
 from tasks.registry import list_sentences
 
 CODE_VERSION = "1"
@@ -62,12 +63,13 @@ def define_tokens(family: str) -> dg.AssetsDefinition:
         text, vocabulary = read_tokenizer(stores, experiment)
 
         def make(task_id: str) -> Made:
-            episodes = stores.trajectories.read(task_id)
-            layout = StepLayout.from_schema(episodes.schema, vocabulary)
-            recipe = _recipe(episodes.manifest, layout, vocabulary)
+            stored, share = stores.trajectories.read(task_id), experiment.minimum_return_share
+            episodes = FilteredEpisodes(stored, share)
+            layout = StepLayout.from_schema(stored.schema, vocabulary)
+            recipe = _recipe(stored.manifest, layout, vocabulary, share)
             trip = RoundTrip(layout, text, vocabulary, edge=experiment.model.bin_edge)
             tracked = progress.track(task_id, map(trip.encode, episodes), total=len(episodes), unit="episodes")
-            told = lambda: {"round_trip": trip.to_json()}  # noqa: E731
+            told = lambda: {"round_trip": trip.to_json(), **episodes.facts()}  # noqa: E731
             return find_or_make(
                 lambda: stores.tokens.find(task_id, recipe),
                 lambda: stores.tokens.write(task_id, layout.to_json(), tracked, recipe=recipe, metadata=told),
@@ -95,18 +97,21 @@ def read_tokenizer(stores: Stores, experiment: Experiment) -> tuple[TextTokenize
     return text, Vocabulary.of(experiment.model, text.digest)
 
 
-def _recipe(trajectories: Manifest, layout: StepLayout, vocabulary: Vocabulary) -> dict[str, Any]:
+def _recipe(trajectories: Manifest, layout: StepLayout, vocabulary: Vocabulary, share: float) -> dict[str, Any]:
     return {
         "code_version": CODE_VERSION,
         "trajectories": trajectories.digest,
         "layout": layout.to_json(),
         "vocabulary": vocabulary.to_json(),
+        **({"minimum_return_share": share} if share else {}),
     }
 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:
     numbers = {name: manifest.metadata[name] for name in ("num_episodes", "num_transitions", "num_tokens")}
     described = numbers | {"tokens_per_step": numbers["num_tokens"] / numbers["num_transitions"]}
+    told = ("episodes_kept", "episodes_dropped", "minimum_return", "expert_return")
+    described |= {name: manifest.metadata[name] for name in told if name in manifest.metadata}
     lost = manifest.metadata.get("round_trip")  # tokens that were made before it was measured have none
     if lost is None:
         return described

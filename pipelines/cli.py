@@ -14,7 +14,7 @@ from rich.markup import escape
 from assets.evaluation import read_evaluation
 from assets.report import report_folder
 from assets.resources import Experiment, Stores
-from pipelines import model_commands, store_commands, task_commands, token_commands
+from pipelines import import_commands, model_commands, store_commands, task_commands, token_commands
 from pipelines.definitions import define
 from pipelines.experiments import get_experiment
 from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
@@ -47,11 +47,15 @@ def make(
     stage: Annotated[str, typer.Argument(help=f"One of {', '.join(STAGES)}, or all.")],
     what: Annotated[list[str] | None, typer.Argument(help="Selections, families or task ids; all when empty.")] = None,
     experiment: _ExperimentName = "demo",
+    replace_imported: Annotated[
+        bool, typer.Option("--replace-imported", help="Let the experts play also where episodes were imported.")
+    ] = False,
 ) -> None:
     """Make one stage, of some tasks or of all tasks of an experiment; what is made already stays as it is."""
     if stage not in (*STAGES, "all"):
         raise ValueError(f"unknown stage {stage!r}; expected one of {', '.join(STAGES)}, or all")
     chosen = get_experiment(experiment)
+    chosen = Experiment(**{**chosen.model_dump(), "replace_imported": replace_imported})
     task_ids = select_tasks(",".join(what)) if what else chosen.task_ids
     _make(plan_runs(STAGES if stage == "all" else [stage], task_ids), chosen)
 
@@ -77,6 +81,8 @@ app.command("tasks")(task_commands.list_tasks)
 app.command()(model_commands.play)
 app.command()(model_commands.parity)
 app.command()(token_commands.tokens)
+app.command("import")(import_commands.import_episodes)
+app.command("export")(import_commands.export_episodes)
 app.command()(store_commands.doctor)
 app.command("clean")(store_commands.remove_strays)
 app.add_typer(model_commands.checkpoints, name="checkpoint")

@@ -20,7 +20,7 @@ from pipelines.experiments import get_experiment
 from storage.locations import Locations
 from storage.manifest import ManifestError
 from storage.tokens import StoredTokens
-from storage.trajectories import StoredTrajectory
+from tasks.filter import FilteredEpisodes
 from tasks.registry import get_task
 
 Row = TypeVar("Row")
@@ -65,13 +65,13 @@ def tokens(
         console.print(line, soft_wrap=True)
 
 
-def _open(stores: Stores, task_id: str, vocabulary_digest: str) -> tuple[StoredTrajectory, StoredTokens]:
+def _open(stores: Stores, task_id: str, vocabulary_digest: str) -> tuple[FilteredEpisodes, StoredTokens]:
     episodes, stored = stores.trajectories.read(task_id), stores.tokens.read(task_id)
     if stored.layout["vocabulary_digest"] != vocabulary_digest:
         raise ManifestError("tokens", task_id, f"they are of another vocabulary, expected {vocabulary_digest[:12]}...")
     if stored.manifest.recipe["trajectories"] != episodes.manifest.digest:
         raise ManifestError("tokens", task_id, "they are of other episodes than those that are stored now")
-    return episodes, stored
+    return FilteredEpisodes(episodes, stored.manifest.recipe.get("minimum_return_share", 0.0)), stored
 
 
 def _draw_tokens(found: Sequence[InspectedToken]) -> Table:
