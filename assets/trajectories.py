@@ -6,13 +6,15 @@ from typing import Any
 import dagster as dg
 
 from assets.materialization import OWNERS, Made, find_or_make, report_tasks, table
-from assets.partitions import ALL_AT_ONCE, partitions_of
+from assets.partitions import ALL_AT_ONCE, partitions_of, specialists_of
 from assets.resources import Experiment, Progress, Stores
 from storage.manifest import Manifest
 from storage.trajectories import TrajectoryStore
+from tasks.exchange.importing import find_imported
 from tasks.proof import find_doubt
 from tasks.registry import get_task, tasks_of
 from tasks.rollout import measure_reference_scores, record_expert
+from tasks.specialists.expert import with_specialist
 from tasks.task import EVALUATION_SEED, Task, schema_of
 
 CODE_VERSION = "1"
@@ -31,6 +33,7 @@ def define_trajectories(family: str) -> dg.AssetsDefinition:
         partitions_def=partitions_of(family),
         backfill_policy=ALL_AT_ONCE,
         pool="experts",
+        deps=_specialists(family),
     )
     def trajectories(
         context: dg.AssetExecutionContext, stores: Stores, experiment: Experiment, progress: Progress
@@ -38,8 +41,11 @@ def define_trajectories(family: str) -> dg.AssetsDefinition:
         store = stores.trajectories
 
         def make(task_id: str) -> Made:
-            task = get_task(task_id)
-            recipe = trajectories_recipe(task, experiment)
+            if not experiment.replace_imported and (imported := find_imported(get_task(task_id), store)):
+                progress.say(f"{task_id}: imported episodes stay as they are; --replace-imported lets the expert play")
+                return Made(imported, found=True, seconds=0.0)
+            task, specialist = with_specialist(get_task(task_id), stores.locations.specialists)
+            recipe = trajectories_recipe(task, experiment) | ({"specialist": specialist} if specialist else {})
             return find_or_make(
                 lambda: store.find(task_id, recipe), lambda: _record(task, recipe, store, experiment, progress)
             )
@@ -47,6 +53,14 @@ def define_trajectories(family: str) -> dg.AssetsDefinition:
         yield from report_tasks(context, make, _describe)
 
     return trajectories
+
+
+def _specialists(family: str) -> list[dg.AssetDep]:
+    if not (keys := specialists_of(family).get_partition_keys()):
+        return []
+    return [
+        dg.AssetDep(["specialists", family], partition_mapping=dg.StaticPartitionMapping({key: key for key in keys}))
+    ]
 
 
 def trajectories_recipe(task: Task, experiment: Experiment) -> dict[str, Any]:
@@ -93,6 +107,7 @@ def _describe(manifest: Manifest) -> dict[str, Any]:
         "num_transitions": manifest.metadata["num_transitions"],
         "expert_score": scores["expert"]["mean"],
         "random_score": scores["random"]["mean"],
+        "expert_route": manifest.metadata["expert_route"],
         "expert_in_doubt": find_doubt(scores, manifest.metadata["floor"]) or "no",
         "reference_scores": table(rows),
     }

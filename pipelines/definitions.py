@@ -11,9 +11,11 @@ from assets.checks import (
     tours_are_valid,
 )
 from assets.evaluation import define_evaluation
+from assets.partitions import specialists_of
 from assets.report import report
 from assets.resources import Progress, Stores
 from assets.shards import shards
+from assets.specialists import define_specialists
 from assets.tokens import define_tokens, tokenizer
 from assets.trajectories import define_trajectories
 from pipelines.automation import define_new_data_sensor, define_retrain_schedule
@@ -36,6 +38,7 @@ def define(progress: Progress | dg.ResourceDefinition) -> dg.Definitions:
     checks = (define_expert_check, define_round_trip_check, define_scores_check)
     return dg.Definitions(
         assets=[
+            *(define_specialists(family) for family in families() if specialists_of(family).get_partition_keys()),
             *(each(family) for each in by_family for family in families()),
             tokenizer,
             shards,

@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-import ctypes
 import os
 import shlex
-import signal
-import subprocess
 import sys
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +13,9 @@ from pydantic import Field
 from assets.resources import Launcher, Progress
 from storage.folder import place_at
 from storage.manifest import canonical_json, write_atomically
+from tasks.processes import follow
 
 _EXPECTED = {"digest", "step", "loss", "world_size"}
-_LAST_LINES = 30
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-_PR_SET_PDEATHSIG = 1  # from Linux's <sys/prctl.h>
 
 
 class ProcessLauncher(Launcher):
@@ -92,7 +86,7 @@ def _run(
             "OMP_NUM_THREADS": str(configuration["training"]["threads"]),
             "OMP_WAIT_POLICY": "PASSIVE",
         }
-        codes, last_lines = _follow(commands, environment, progress)
+        codes, last_lines = follow(commands, environment, progress.say)
     told = [
         one for one in session.get_results(implicit_materializations=False) if isinstance(one, dg.MaterializeResult)
     ]
@@ -101,43 +95,3 @@ def _run(
         fault = f"with exit code {codes[0]}" if any(codes) else f"without reporting its {', '.join(sorted(missing))}"
         raise RuntimeError(f"training ended {fault}; its last lines:\n" + "".join(last_lines))
     return told[0]
-
-
-def _follow(
-    commands: Sequence[Sequence[str]], environment: Mapping[str, str], progress: Progress
-) -> tuple[list[int], Sequence[str]]:
-    """Start the commands, tell every line that they print, and stop them when this process is interrupted."""
-    read_end, write_end = os.pipe()
-    nodes: list[subprocess.Popen[bytes]] = []
-    last_lines: deque[str] = deque(maxlen=_LAST_LINES)
-    with os.fdopen(read_end, errors="replace") as lines:
-        try:
-            with os.fdopen(write_end, "wb") as output:
-                nodes += [_start(command, environment, output) for command in commands]
-            for line in lines:
-                last_lines.append(line)
-                progress.say(line.rstrip())
-            return [node.wait() for node in nodes], last_lines
-        finally:
-            for node in nodes:
-                if node.poll() is None:
-                    node.terminate()
-                    node.wait()
-
-
-def _start(command: Sequence[str], environment: Mapping[str, str], output: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the others
-        preexec_fn=_die_with_parent,
-    )
-
-
-def _die_with_parent() -> None:
-    """Be killed when the parent is, so that no process goes on training beside the next run."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

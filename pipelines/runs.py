@@ -8,13 +8,13 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.partitions import find_ranges, group_by_family
+from assets.partitions import find_ranges, group_by_family, partitions_of, specialists_of
 from assets.resources import Experiment
 
-STAGES = ("trajectories", "tokenizer", "tokens", "shards", "checkpoint", "evaluation", "report")
+STAGES = ("specialists", "trajectories", "tokenizer", "tokens", "shards", "checkpoint", "evaluation", "report")
 """All stages, in the order of the data."""
 
-PARTITIONED_STAGES = ("trajectories", "tokens", "evaluation")
+PARTITIONED_STAGES = ("specialists", "trajectories", "tokens", "evaluation")
 _PROCESS_TAG = ".dagster/db1_process"  # the UI hides tags that begin like this
 _RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
@@ -50,8 +50,10 @@ def plan_runs(stages: Sequence[str], task_ids: Sequence[str]) -> list[StageRun]:
         if stage not in PARTITIONED_STAGES:
             runs.append(StageRun(stage))
             continue
+        partitions = specialists_of if stage == "specialists" else partitions_of
         for family, tasks in group_by_family(task_ids).items():
-            runs += [StageRun(stage, family, first, last) for first, last in find_ranges(family, tasks)]
+            keys = partitions(family).get_partition_keys()
+            runs += [StageRun(stage, family, first, last) for first, last in find_ranges(keys, tasks)]
     return runs
 
 

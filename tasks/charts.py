@@ -178,6 +178,32 @@ def draw_scores(
     return figure
 
 
+def draw_learning_curve(curve: Sequence[Mapping[str, float]], published_score: float) -> Figure:
+    """Draw how well a specialist's policy did as its training went on.
+
+    Args:
+        curve: Rows with ``steps``, and ``mean_return``, ``lowest`` and ``highest`` of its validation episodes.
+        published_score: What its recipe's source reports; drawn as a line.
+    """
+    steps, mean, lowest, highest = (
+        np.array([row[name] for row in curve], dtype=np.float64)
+        for name in ("steps", "mean_return", "lowest", "highest")
+    )
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.6, 3.2), layout="constrained")
+        axes = figure.subplots()
+        _grid(axes)
+        axes.fill_between(steps, lowest, highest, color=PALETTE[0], alpha=0.15, linewidth=0)
+        axes.plot(steps, mean, color=PALETTE[0], linewidth=1.6, label="mean (band: lowest to highest)")
+        axes.axhline(published_score, color=PALETTE[1], linewidth=1.2, linestyle="--", label="published")
+        axes.set_ylabel("return of an episode")
+        axes.set_xlabel("steps in the environment")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+        axes.set_xlim(left=0)
+        axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
 def draw_training_curve(history: Sequence[Mapping[str, float]]) -> Figure:
     """Draw loss, learning rate and throughput over the steps of a training run.
 

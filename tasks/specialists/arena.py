@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium
@@ -28,7 +29,9 @@ class Arena(gymnasium.Wrapper):
         space, action_space = self.env.observation_space, self.env.action_space
         parts = list(space.values()) if isinstance(space, spaces.Dict) else []
         if (
-            not all(isinstance(part, spaces.Box) and part.dtype == np.float32 and len(part.shape) == 1 for part in parts)
+            not all(
+                isinstance(part, spaces.Box) and part.dtype == np.float32 and len(part.shape) == 1 for part in parts
+            )
             or not parts
             or not isinstance(action_space, spaces.Box)
         ):
@@ -36,7 +39,9 @@ class Arena(gymnasium.Wrapper):
                 f"task {task.id!r} has the observations {space} and the actions {action_space}; a specialist expects "
                 "vectors of float32 and continuous actions"
             )
-        self.observation_space = spaces.Box(-1.0, 1.0, (sum(part.shape[0] for part in parts),), np.float32)
+        self.observation_space = spaces.Box(
+            -1.0, 1.0, (sum(math.prod(part.shape or ()) for part in parts),), np.float32
+        )
         self.action_space = action_space
         self._seeds = np.random.default_rng(0)
 
@@ -55,6 +60,10 @@ class Arena(gymnasium.Wrapper):
         """Take an action."""
         seen, reward, terminated, truncated, _ = self.env.step(action)
         return flatten(seen), float(reward), terminated, truncated, {}
+
+
+def _is_vector(space: spaces.Space) -> bool:
+    return isinstance(space, spaces.Box) and space.dtype == np.float32 and len(space.shape) == 1
 
 
 def flatten(observation: Observation) -> NDArray[np.float32]:

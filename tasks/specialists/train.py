@@ -83,7 +83,9 @@ def train(task: Task, folder: StoredFolder, *, seed: int = 0) -> Manifest:
         seconds = time.perf_counter() - begun
         _save(run / f"leg-{leg + 1:02d}", learner, best, {"curve": [*map(asdict, curve)], "seconds": seconds})
         told = f"{curve[-1].mean_return:,.4g} (published {recipe.published_score:,.4g})"
-        print(f"{task.id}: {learner.steps:,}/{recipe.steps:,} steps, {learner.steps / seconds:,.0f}/s, {told}", flush=True)
+        print(
+            f"{task.id}: {learner.steps:,}/{recipe.steps:,} steps, {learner.steps / seconds:,.0f}/s, {told}", flush=True
+        )
 
     def fill(data: Path) -> Mapping[str, Any]:
         save_file(best, data / NETWORK)

@@ -17,14 +17,14 @@ def test_a_family_has_a_partition_for_each_of_its_tasks(family: str) -> None:
 
 def test_the_demos_tasks_of_a_family_are_one_range() -> None:
     for family, task_ids in group_by_family(SELECTIONS["demo"]).items():
-        assert find_ranges(family, task_ids) == [(task_ids[0], task_ids[-1])]
+        assert find_ranges(partitions_of(family).get_partition_keys(), task_ids) == [(task_ids[0], task_ids[-1])]
 
 
 @given(chosen=st.sets(st.sampled_from(partitions_of("babyai").get_partition_keys())))
 def test_ranges_cover_the_chosen_tasks_and_no_others(chosen: set[str]) -> None:
     keys = list(partitions_of("babyai").get_partition_keys())
 
-    ranges = find_ranges("babyai", chosen)
+    ranges = find_ranges(keys, chosen)
 
     covered = [key for first, last in ranges for key in keys[keys.index(first) : keys.index(last) + 1]]
     assert sorted(covered) == sorted(chosen)

@@ -35,7 +35,7 @@ def test_an_asset_says_what_it_is_and_whose(name: str) -> None:
     spec = SPECS[name]
 
     assert spec.description
-    assert spec.group_name in {"trajectories", "tokens", "training", "evaluation"}
+    assert spec.group_name in {"specialists", "trajectories", "tokens", "training", "evaluation"}
     assert spec.kinds
     assert spec.owners
     assert spec.code_version

@@ -85,25 +85,3 @@ def test_torchrun_meets_at_a_fixed_address_and_the_first_prefix_is_rank_0(
     assert [command[:4] for command in seen] == [["ip", "netns", "exec", "a"], ["ip", "netns", "exec", "b"]]
     for node, command in enumerate(seen):
         assert {"--master-addr=10.77.0.1", "--nnodes=2", f"--node-rank={node}"} <= set(command)
-
-
-def test_the_training_process_dies_with_its_launcher(tmp_path: Path) -> None:
-    import subprocess
-    import time
-
-    pid_file = tmp_path / "pid"
-    child = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    parent = (
-        "import sys; from pipelines.launchers import _follow; from assets.resources import Progress\n"
-        f"_follow([[sys.executable, '-c', {child!r}]], dict(), Progress())"
-    )
-    launcher = subprocess.Popen([sys.executable, "-c", parent], cwd=Path(__file__).parents[2])
-    while not (pid_file.exists() and pid_file.read_text()):
-        time.sleep(0.05)
-    launcher.kill()
-    launcher.wait()
-
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid_file.read_text()}").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{pid_file.read_text()}").exists()

@@ -24,6 +24,16 @@ def test_runs_follow_the_data_and_each_family_has_its_own() -> None:
     ]
 
 
+def test_specialists_are_trained_before_they_play_and_only_where_they_are_the_experts() -> None:
+    runs = plan_runs(["specialists", "trajectories"], ["control/CartPole", "mujoco/Hopper"])
+
+    assert [run.asset_key.to_user_string() for run in runs] == [
+        "specialists/mujoco",
+        "trajectories/control",
+        "trajectories/mujoco",
+    ]
+
+
 def test_tasks_that_do_not_lie_side_by_side_have_runs_of_their_own() -> None:
     runs = plan_runs(["tokens"], ["control/CartPole", "control/MountainCar", "control/Pendulum"])
 
