@@ -120,14 +120,20 @@ class MujocoEnvironment(gymnasium.Wrapper):
     ) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         """Begin an episode; equal seeds begin alike."""
         state, _ = self.env.reset(seed=seed, options=options)
-        return self._observe(state), {}
+        return self.observe(state), {}
 
     def step(self, action: Any) -> tuple[dict[str, NDArray[np.float32]], float, bool, bool, dict[str, Any]]:
         """Apply an action."""
         low, high = self._actuators.low, self._actuators.high
         forces = low + (np.clip(action, -1.0, 1.0) + 1.0) * 0.5 * (high - low)
         state, reward, terminated, truncated, _ = self.env.step(forces)
-        return self._observe(state), float(reward), bool(terminated), bool(truncated), {}
+        return self.observe(state), float(reward), bool(terminated), bool(truncated), {}
 
-    def _observe(self, state: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    def observe(self, state: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Return what is seen of gymnasium's observation; imported episodes come through here too."""
         return {"observation": np.tanh((state - self._centres) / self._units).astype(np.float32)}
+
+    def scale_action(self, forces: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the action in [-1, 1] that stands for gymnasium's."""
+        low, high = self._actuators.low, self._actuators.high
+        return (2.0 * (np.asarray(forces) - low) / (high - low) - 1.0).astype(np.float32)

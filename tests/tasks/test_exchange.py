@@ -20,7 +20,8 @@ from tasks.exchange.exporting import data_set_id, export_minari
 from tasks.exchange.foreign import ForeignDataError
 from tasks.exchange.importing import ImportedEpisodesError, find_imported, import_episodes
 from tasks.filter import FilteredEpisodes, NothingToLearnError
-from tasks.task import Task
+from tasks.registry import get_task
+from tasks.task import Task, open_environment
 
 h5py = pytest.importorskip("h5py")
 minari = pytest.importorskip("minari")
@@ -538,3 +539,33 @@ def test_equal_returns_are_all_kept_and_none_when_chance_is_as_good(store: Traje
     store_returns(store, [0.1] * 30, random=0.1)
     with pytest.raises(NothingToLearnError, match=r"zoo/own.*no episode can be kept.*0.1"):
         FilteredEpisodes(store.read(OWN.id), 0.8)
+
+
+def test_raw_numbers_of_a_robot_become_what_its_environment_shows(store: TrajectoryStore, tmp_path: Path) -> None:
+    pytest.importorskip("mujoco")
+    task = get_task("mujoco/InvertedPendulum")
+    environment = gymnasium.make("InvertedPendulum-v5")
+    state, _ = environment.reset(seed=3)
+    shown = open_environment(task)
+    expected, _ = shown.reset(seed=3)
+    seen, actions, rewards, views = [], [], [], []
+    for force in (1.5, -3.0, 3.0):
+        seen.append(state)
+        views.append(expected["observation"])
+        actions.append([force])
+        state, reward, *_ = environment.step(np.array([force], np.float32))
+        expected, *_ = shown.step(np.array([force / 3], np.float32))
+        rewards.append(reward)
+    columns = {
+        "observations": seen,
+        "actions": actions,
+        "rewards": rewards,
+        "terminals": [0, 0, 0],
+        "timeouts": [0, 0, 1],
+    }
+
+    import_episodes(task, write_d4rl(tmp_path / "pole.hdf5", columns), store, format="d4rl")
+
+    (episode,) = store.read(task.id)
+    assert np.array_equal(episode.observations["observation"], np.stack(views))
+    assert episode.actions.ravel().tolist() == [0.5, -1.0, 1.0]

@@ -36,8 +36,8 @@ def test_a_number_at_its_centre_is_seen_as_zero_and_one_unit_away_as_the_tanh_of
     environment = MujocoEnvironment(ROBOTS["Hopper"])
     robot = ROBOTS["Hopper"]
 
-    at_centre = environment._observe(np.array(robot.centres))["observation"]
-    a_unit_away = environment._observe(np.array(robot.centres) + np.array(robot.units))["observation"]
+    at_centre = environment.observe(np.array(robot.centres))["observation"]
+    a_unit_away = environment.observe(np.array(robot.centres) + np.array(robot.units))["observation"]
 
     np.testing.assert_array_equal(at_centre, 0.0)
     np.testing.assert_allclose(a_unit_away, np.tanh(1.0), rtol=1e-6)
