@@ -8,6 +8,7 @@ from functools import cache
 from tasks.task import Task
 
 _MODULES: Mapping[str, str] = {
+    "atari": "tasks.atari.instances",
     "babyai": "tasks.babyai.instances",
     "black_box": "tasks.black_box.instances",
     "bin_packing": "tasks.bin_packing.instances",
@@ -20,6 +21,7 @@ _MODULES: Mapping[str, str] = {
     "minigrid": "tasks.minigrid.instances",
     "modular_rl": "tasks.modular_rl.instances",
     "mujoco": "tasks.mujoco.instances",
+    "multi_agent": "tasks.multi_agent.instances",
     "sokoban": "tasks.sokoban.instances",
     "tsp": "tasks.tsp.instances",
     "vehicle_routing": "tasks.vehicle_routing.instances",
