@@ -15,7 +15,11 @@ MOST_MOVES = 120
 """Moves of an episode, and of the longest solution."""
 
 ROOMS = {"easy": 1, "medium": 4, "hard": 32}
-"""Levels of which the one with the longest shortest solution is taken."""
+"""Levels of which the one with the longest shortest solution is taken.
+
+With 10 x 10 cells and 4 boxes the shortest solution has 29 moves in the median of easy levels (a twentieth has fewer
+than 15, another more than 49), 42 of medium (31, 69) and 58 of hard ones (44, 85).
+"""
 
 _REVERSE_STEPS = 3000
 _LARGEST_SIZE = 11
@@ -48,9 +52,10 @@ class Problem:
     def draw(self, seed: int) -> Level:
         """Return the level of a seed.
 
-        A level is drawn again when the solver's cap on states leaves it unsolved or 120 moves do not solve it, so every
-        level has a known shortest solution. A level whose checksum is even belongs to the training seeds and one whose
-        checksum is odd to the evaluation seeds, so that no level is among both.
+        A level is drawn again when the solver's cap on states leaves it unsolved (2 in 100 with 5 boxes, hardly any
+        with fewer) or 120 moves do not solve it, so every level has a known shortest solution. A level whose checksum
+        is even belongs to the training seeds and one whose checksum is odd to the evaluation seeds, so that no level is
+        among both, even of two tasks of one size.
         """
         generator = np.random.default_rng([self.size, self.num_boxes, ROOMS[self.difficulty], seed])
         hardest, most_moves, num_rooms = None, -1, 0
