@@ -117,8 +117,7 @@ class Planner:
         if self._sought is not None and self._num_changes == memory.num_changes:
             return self.reach([self._sought[0]], self._sought[1])
         self._num_changes = memory.num_changes
-        room = self._mission.room if not self._has_seen_a_key() else "none"
-        for doors in dict.fromkeys((room if self._mission.room else "", "")):
+        for doors in self._choose_doors():
             tolls = self._toll_cells(unseen=0, without_key=0, doors=doors)
             costs, _ = measure_paths([memory.pose], tolls, memory.steps)
             if (door := self._choose_lock(costs)) is not None:
@@ -164,6 +163,13 @@ class Planner:
         path = trace_path(place, back)
         return self._move(path[-2]) if len(path) > 1 else Actions.drop
 
+    def _choose_doors(self) -> list[list[int] | None]:
+        """Return the colours of the doors to open while exploring, then those to open if that shows nothing new."""
+        room = self._mission.room
+        if not room:
+            return [None]
+        return [[] if self._has_seen_a_key() else [COLOR_TO_IDX[room]], None]
+
     def _choose_lock(self, costs: dict[int, int]) -> int | None:
         """Return the locked door to open next: one with something unseen behind it, and a key that can be had."""
         memory = self._memory
@@ -195,33 +201,40 @@ class Planner:
                 best, found = _BOX_GAIN / (cost + _LOOKING), (pose, Actions.toggle)
         return found
 
-    def _toll_cells(self, *, unseen: int, without_key: int, things: int = _CLEARING, doors: str = "") -> list[int]:
+    def _toll_cells(
+        self, *, unseen: int, without_key: int, things: int = _CLEARING, doors: Collection[int] | None = None
+    ) -> list[int]:
+        """Return what it costs to enter each cell; 0 where that can't be done.
+
+        Args:
+            unseen: Toll of an unseen cell.
+            without_key: Toll of a locked door whose key is unknown.
+            things: Toll of a thing that is to be put out of the way first.
+            doors: Colours of the shut doors that may be opened; None for all.
+        """
         memory, mission = self._memory, self._mission
+        if not mission.may_move:
+            things = 0
+        if self._is_moving:
+            things = 1
         tolls = [0] * len(memory.kinds)
-        colours_with_key = {memory.colours[cell] for cell in memory.find(KEY)}
-        ahead = memory.pose // 4 + memory.steps[memory.pose % 4]
+        by_kind = {EMPTY: 1, FLOOR: 1, GOAL: 1, UNSEEN: unseen} | dict.fromkeys(MOVABLE, things)
         for cell in memory.inside:
-            kind = memory.kinds[cell]
-            if kind in (EMPTY, FLOOR, GOAL):
-                toll = 1
-            elif kind == UNSEEN:
-                toll = unseen
-            elif kind in MOVABLE and self._is_moving:
-                toll = 0 if cell == ahead else 3
-            elif kind in MOVABLE:
-                toll = things if mission.may_move else 0
-            elif kind == DOOR and memory.states[cell] == OPEN:
-                toll = 1
-            elif kind == DOOR and self._is_locked(cell):
-                if self._holds_key(memory.colours[cell]):
-                    toll = 2
-                else:
-                    toll = _FETCHING if memory.colours[cell] in colours_with_key and things else without_key
-            elif kind == DOOR:
-                toll = 2 if mission.may_open and (not doors or COLOR_TO_IDX.get(doors) == memory.colours[cell]) else 0
+            kind, colour = memory.kinds[cell], memory.colours[cell]
+            tolls[cell] = by_kind.get(kind, 0)
+            if kind != DOOR:
+                continue
+            if memory.states[cell] == OPEN:
+                tolls[cell] = 1
+            elif not self._is_locked(cell):
+                tolls[cell] = 2 if mission.may_open and (doors is None or colour in doors) else 0
+            elif self._holds_key(colour):
+                tolls[cell] = 2
             else:
-                toll = 0
-            tolls[cell] = toll
+                tolls[cell] = _FETCHING if things and self._find_keys(colour) else without_key
+        ahead = memory.pose // 4 + memory.steps[memory.pose % 4]
+        if self._is_moving and memory.kinds[ahead] in MOVABLE:
+            tolls[ahead] = 0
         for cell in self.avoided:
             tolls[cell] = 0
         return tolls
