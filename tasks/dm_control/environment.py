@@ -19,7 +19,7 @@ from tasks.dm_control.units import UNITS, squash
 NUM_STEPS = 1000
 """Steps of an episode: the suite's own."""
 
-LQR_FORCE_N = 1.0
+LQR_FORCE_N = 8.0
 """What 1.0 stands for in the actions of ``lqr``, whose actuators have no limits."""
 
 _Observation = dict[str, NDArray[np.float32]]
@@ -38,7 +38,7 @@ class SuiteEnvironment(gymnasium.Env):
         ``point_mass-hard`` the directions in which the two actuators pull.
 
     Action:
-        The suite's, stretched from [-1, 1] to the actuators' ranges; 1.0 is a newton in ``lqr``, which has none.
+        The suite's, stretched from [-1, 1] to the actuators' ranges; 1.0 is 8 newtons in ``lqr``, which has none.
 
     Reward:
         The suite's, 0 to 1 a step; in ``lqr`` 1 less a quadratic cost.
@@ -64,7 +64,7 @@ class SuiteEnvironment(gymnasium.Env):
         low, high = self.suite.action_spec().minimum, self.suite.action_spec().maximum
         if domain == "lqr":
             low, high = np.full_like(low, -LQR_FORCE_N), np.full_like(high, LQR_FORCE_N)
-        self._middle, self._half = (high + low) / 2, (high - low) / 2
+        self._middle, self.action_half = (high + low) / 2, (high - low) / 2
         self.observation_space = spaces.Dict({"state": spaces.Box(-1.0, 1.0, shape)})
         self.action_space = spaces.Box(-1.0, 1.0, low.shape)
         self.num_steps = 0
@@ -89,7 +89,7 @@ class SuiteEnvironment(gymnasium.Env):
 
     def step(self, action: Any) -> tuple[_Observation, float, bool, bool, dict[str, Any]]:
         """Act for one of the suite's control steps."""
-        force = self._middle + self._half * np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0)
+        force = self._middle + self.action_half * np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0)
         step = self.suite.step(force)
         self.num_steps += 1
         return self._observe(step.observation), float(step.reward), False, self.num_steps == NUM_STEPS, {}

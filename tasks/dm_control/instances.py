@@ -7,7 +7,7 @@ import gymnasium
 
 from tasks.dm_control.recipes import recipe_of
 from tasks.specialists.expert import refuse_untrained
-from tasks.task import Task
+from tasks.task import Expert, Task
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "acrobot": ("swingup", "swingup_sparse"),
@@ -32,6 +32,9 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """The suite's 51 tasks by domain, in its own order."""
 
+_SCRIPTED = ("pendulum", "point_mass", "reacher")
+_SOLVED = ("cartpole", "lqr")
+
 
 def list_tasks() -> list[Task]:
     """Return the tasks of DeepMind's control suite, without importing it."""
@@ -40,17 +43,18 @@ def list_tasks() -> list[Task]:
 
 def _task(domain: str, name: str) -> Task:
     task_id = f"dm_control/{domain}-{name}"
+    has_controller = domain in _SCRIPTED + _SOLVED
     return Task(
         id=task_id,
         make_environment=partial(_make_environment, domain, name),
-        make_expert=partial(refuse_untrained, task_id),
-        expert_route="specialist",
+        make_expert=_make_controller if has_controller else partial(refuse_untrained, task_id),
+        expert_route="script" if domain in _SCRIPTED else "solver" if domain in _SOLVED else "specialist",
         num_episodes=200,
         description=f"Control a simulated body: {domain.replace('_', ' ')}, {name.replace('_', ' ')}.",
         licence="Apache-2.0",
         code_version="1",
         extra="dm_control",
-        recipe=recipe_of(f"{domain}-{name}"),
+        recipe=None if has_controller else recipe_of(f"{domain}-{name}"),
     )
 
 
@@ -58,3 +62,9 @@ def _make_environment(domain: str, name: str) -> gymnasium.Env:
     from tasks.dm_control.environment import SuiteEnvironment
 
     return SuiteEnvironment(domain, name)
+
+
+def _make_controller() -> Expert:
+    from tasks.dm_control.expert import ControllerExpert
+
+    return ControllerExpert()

@@ -5,11 +5,14 @@ import sys
 import numpy as np
 import pytest
 
-from tasks.registry import tasks_of
-from tasks.task import open_environment
+from tasks.policies import ExpertPolicy
+from tasks.registry import get_task, tasks_of
+from tasks.rollout import roll_out
+from tasks.task import EVALUATION_SEED, open_environment
 
 pytest.importorskip("dm_control", reason="needs the extra dm_control")
 
+from tasks.dm_control.chain import chain_of, step_chain
 from tasks.dm_control.environment import SuiteEnvironment, suite
 from tasks.dm_control.units import squash
 
@@ -41,6 +44,33 @@ def test_the_seed_fixes_the_episode_whatever_was_played_before(task) -> None:
     assert not np.array_equal(first[0], other[0])
     assert environment.observation_space.contains({"state": first[-1]})
     assert np.abs(first).max() <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("lqr-lqr_6_2", 700.0), ("pendulum-swingup", 600.0), ("point_mass-hard", 750.0), ("reacher-hard", 900.0)],
+)
+def test_a_controller_scores_well(name: str, least: float) -> None:
+    task = get_task(f"dm_control/{name}")
+
+    (episode,) = roll_out(task, ExpertPolicy(task.make_expert), [EVALUATION_SEED], num_slots=1)
+
+    assert episode.total_return > least
+
+
+@pytest.mark.parametrize("name", ["cartpole-three_poles", "pendulum-swingup"])
+def test_a_chain_moves_as_in_the_simulator(name: str) -> None:
+    environment = SuiteEnvironment(*name.split("-"))
+    environment.reset(seed=3)
+    data = environment.suite.physics.data
+    chain = chain_of(environment.suite.physics.model)
+    state = np.concatenate([data.qpos, data.qvel])
+
+    for action in np.random.default_rng(0).uniform(-1.0, 1.0, 50):
+        environment.step(np.array([action]))
+        state = step_chain(chain, state, action)
+
+    np.testing.assert_allclose(state, np.concatenate([data.qpos, data.qvel]), rtol=0.0, atol=1e-12)
 
 
 def test_no_renderer_is_loaded() -> None:
