@@ -93,8 +93,8 @@ class MujocoEnvironment(gymnasium.Wrapper):
         As in gymnasium, with its time limit.
 
     Expert:
-        Optimal or hand-written control of the model's own dynamics, or linear feedback found by a search
-        (``tasks/mujoco/expert.py``); a specialist where neither is good enough.
+        The poles are balanced by linear-quadratic regulators, Reacher plans its torques, and Swimmer's linear feedback
+        was found by a search; the others' experts are specialists.
 
     Licence:
         MIT (gymnasium); the simulator is Apache-2.0.

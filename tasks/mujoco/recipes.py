@@ -9,9 +9,7 @@ _ZOO = "RL Baselines3 Zoo (github.com/DLR-RM/rl-baselines3-zoo)"
 _JAT = "Gallouédec et al., 'Jack of All Trades, Master of Some', arXiv:2402.09844, mean of its dataset's episodes"
 
 
-def _tuned(
-    name: str, score: float, /, *, steps: int = 1_000_000, scored_by: str = "", plain: bool = False, **tuned: Any
-) -> Recipe:
+def _tuned(name: str, score: float, /, *, steps: int = 1_000_000, scored_by: str = "", **tuned: Any) -> Recipe:
     """A recipe of the zoo for PPO: one environment, and observations and rewards normalised."""
     return Recipe(
         algorithm="ppo",
@@ -19,10 +17,10 @@ def _tuned(
         published_score=score,
         source=f"{_ZOO}: hyperparams/ppo.yml, {name}; score: {scored_by or 'its benchmark.md'}",
         hyperparameters=tuned,
-        hidden_sizes=(64, 64) if plain else (256, 256),
-        activation="tanh" if plain else "relu",
-        log_std_init=0.0 if plain else -2.0,
-        ortho_init=plain,
+        hidden_sizes=(256, 256),
+        activation="relu",
+        log_std_init=-2.0,
+        ortho_init=False,
         normalizes=True,
     )
 
@@ -85,38 +83,6 @@ RECIPES: Mapping[str, Recipe] = {
         max_grad_norm=0.7,
         vf_coef=0.430793,
     ),
-    "InvertedDoublePendulum": _tuned(
-        "InvertedDoublePendulum-v3",
-        9338.693,
-        scored_by=_JAT,
-        plain=True,
-        batch_size=512,
-        n_steps=128,
-        gamma=0.98,
-        learning_rate=0.000155454,
-        ent_coef=1.05057e-06,
-        clip_range=0.4,
-        n_epochs=10,
-        gae_lambda=0.8,
-        max_grad_norm=0.5,
-        vf_coef=0.695929,
-    ),
-    "InvertedPendulum": _tuned(
-        "InvertedPendulum-v3",
-        475.398,
-        scored_by=_JAT,
-        plain=True,
-        batch_size=64,
-        n_steps=32,
-        gamma=0.999,
-        learning_rate=0.000222425,
-        ent_coef=1.37976e-07,
-        clip_range=0.4,
-        n_epochs=5,
-        gae_lambda=0.9,
-        max_grad_norm=0.3,
-        vf_coef=0.19816,
-    ),
     "Pusher": Recipe(
         algorithm="ppo",
         steps=1_000_000,
@@ -127,23 +93,6 @@ RECIPES: Mapping[str, Recipe] = {
         activation="tanh",
         normalizes=True,
     ),
-    "Reacher": _tuned(
-        "Reacher-v2",
-        -5.678,
-        scored_by=_JAT,
-        plain=True,
-        batch_size=32,
-        n_steps=512,
-        gamma=0.9,
-        learning_rate=0.000104019,
-        ent_coef=7.52585e-08,
-        clip_range=0.3,
-        n_epochs=5,
-        gae_lambda=1.0,
-        max_grad_norm=0.9,
-        vf_coef=0.950368,
-    ),
-    "Swimmer": _tuned("Swimmer-v3", 281.561, plain=True, gamma=0.9999),
     "Walker2d": _tuned(
         "Walker2d-v3",
         3478.798,
