@@ -4,7 +4,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from tasks.policies import RandomPolicy
+from tasks.modular_rl.instances import recipe_for
+from tasks.policies import ExpertPolicy, RandomPolicy
 from tasks.registry import get_task, tasks_of
 from tasks.rollout import roll_out
 from tasks.specialists.expert import UntrainedError
@@ -88,8 +89,17 @@ def test_a_flipped_body_does_backwards_what_the_other_does_forwards() -> None:
 
 
 def test_an_untrained_specialist_says_how_it_is_trained() -> None:
-    with pytest.raises(UntrainedError, match="modular_rl/hopper-3"):
-        get_task("modular_rl/hopper-3").make_expert()
+    with pytest.raises(UntrainedError, match="modular_rl/hopper-4"):
+        get_task("modular_rl/hopper-4").make_expert()
+
+
+def test_feedback_hops_further_than_the_published_score_of_the_whole_hopper() -> None:
+    task = get_task("modular_rl/hopper-3")
+
+    (episode,) = roll_out(task, ExpertPolicy(task.make_expert), [1_000_000], num_slots=1)
+
+    assert len(episode) == NUM_STEPS
+    assert episode.total_return > recipe_for("hopper").published_score
 
 
 def test_a_limb_that_is_not_there_is_refused() -> None:
