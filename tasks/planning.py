@@ -88,8 +88,9 @@ class Planner:
         best: Plan = ()
         outcomes: Sequence[Outcome] = ()
         for number in range(self._budget.rounds):
-            first = [self._extend(self._left)] if number == 0 else []
-            plans = first + [self._propose(best) for _ in range(self._budget.width - len(first))]
+            plans = [self._extend(self._left)] if number == 0 else []
+            while len(plans) < self._budget.width:
+                plans.append(self._propose(best or plans[0]))
             tried: list[tuple[Plan, Sequence[Outcome]]] = [(best, outcomes)] if best else []
             tried.extend(zip(plans, simulator.play(plans), strict=True))
             self._unit = max(self._unit, *(abs(outcome.reward) for _, steps in tried for outcome in steps))
@@ -98,7 +99,7 @@ class Planner:
         return best[: self._budget.commit]
 
     def _propose(self, best: Plan) -> Plan:
-        if not best or self._generator.random() < 0.5:
+        if self._generator.random() < 0.5:
             return self._extend(())
         return self._extend(best[: int(self._generator.integers(len(best)))])
 

@@ -22,6 +22,7 @@ _MODULES: Mapping[str, str] = {
     "modular_rl": "tasks.modular_rl.instances",
     "mujoco": "tasks.mujoco.instances",
     "multi_agent": "tasks.multi_agent.instances",
+    "procgen": "tasks.procgen.instances",
     "sokoban": "tasks.sokoban.instances",
     "tsp": "tasks.tsp.instances",
     "vehicle_routing": "tasks.vehicle_routing.instances",
