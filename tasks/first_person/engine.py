@@ -59,8 +59,6 @@ class Engine:
         game.set_available_game_variables([getattr(vizdoom.GameVariable, name) for name, _ in scenario.bar])
         game.set_doom_skill(scenario.skill)
         game.set_episode_timeout(scenario.timeout_tics)
-        if scenario.kill_reward:
-            game.set_kill_reward(scenario.kill_reward)
 
 
 def _end(game: vizdoom.DoomGame, folder: tempfile.TemporaryDirectory[str]) -> None:

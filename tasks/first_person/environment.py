@@ -33,14 +33,15 @@ class FirstPersonEnvironment(gymnasium.Env):
         that turn are the original's analogue ones, and turn by 18, 6 or 2 degrees a step.
 
     Reward:
-        The scenario's own, summed over the tics; where it gives none, a point for each kill.
+        The scenario's own, summed over the tics.
 
     End:
         When the scenario says so: its goal is reached or the player dead. Truncated at its limit of tics, or at 2100
         where it has none.
 
     Expert:
-        Scripts that know where exactly everything is that they see on the screen.
+        Scripts that aim at, dodge and fetch what is on the screen, and know where exactly it is; those that find their
+        way also know the map, and in the arena what lies in it.
 
     Licence:
         MIT (ViZDoom). The engine that it brings, ZDoom, is under several free licences, among them BSD-3-Clause and,

@@ -9,6 +9,7 @@ import gymnasium
 from tasks.first_person import scenario
 from tasks.first_person.dodging import Dodge
 from tasks.first_person.environment import FirstPersonEnvironment
+from tasks.first_person.hunting import Hunt
 from tasks.first_person.shooting import Lead, Shoot, Storm, Strafe
 from tasks.first_person.sight import Sight
 from tasks.first_person.walking import Find, Gather
@@ -27,6 +28,7 @@ _SCRIPTS: Mapping[str, Callable[[], Script]] = {
     "dodge": Dodge,
     "find": Find,
     "gather": Gather,
+    "hunt": Hunt,
     "lead": Lead,
     "shoot": Shoot,
     "storm": Storm,

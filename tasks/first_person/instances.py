@@ -9,7 +9,8 @@ from tasks.first_person.scenario import AIM, DODGE, FIGHT, STRAFE, WALK, Scenari
 from tasks.task import Expert, Task
 
 _HEALTH, _AMMO = ("HEALTH", 100.0), ("SELECTED_WEAPON_AMMO", 50.0)
-_PLANNED = frozenset(("dodge", "find", "gather"))
+_ARMOUR = ("ARMOR", 100.0)
+_PLANNED = frozenset(("dodge", "find", "gather", "hunt"))
 
 _shoot_aside = partial(Scenario, actions=STRAFE, bar=(_AMMO,), skill=5, timeout_tics=300)
 _defend = partial(Scenario, actions=AIM, expert="shoot", bar=(_HEALTH, _AMMO))
@@ -22,9 +23,11 @@ SCENARIOS: Mapping[str, Scenario] = {
     "basic": _shoot_aside("basic", "Step in front of a monster and shoot it.", expert="strafe"),
     "basic-plain": _shoot_aside("simpler_basic", "Step in front of a monster in a bare room.", expert="strafe"),
     "basic-rocket": _shoot_aside("rocket_basic", "Send a rocket to a monster.", expert="strafe-rocket"),
-    "corridor-1": _storm("Run through a corridor of easy gunmen to the armour.", skill=1),
     "corridor-3": _storm("Fight through a corridor of gunmen to the armour.", skill=3),
     "corridor-5": _storm("Fight through a corridor of fast gunmen to the armour.", skill=5),
+    "deathmatch": Scenario(
+        "deathmatch", "Find a weapon and hunt the monsters of an arena.", FIGHT, "hunt", (_HEALTH, _ARMOUR, _AMMO), 3
+    ),
     "defend-center": _defend("defend_the_center", "Turn and shoot monsters that come from all sides; save bullets."),
     "defend-center-5": _defend("defend_the_center", "Turn and shoot fast monsters from all sides.", skill=5),
     "defend-line": _defend("defend_the_line", "Turn and shoot ever tougher monsters along a wall."),

@@ -47,12 +47,11 @@ class Scenario:
         name: The scenario's file among those that ViZDoom brings.
         description: One sentence for people.
         actions: What the player can do in a step.
-        expert: The script that does it: ``strafe``, ``shoot``, ``storm``, ``gather``, ``find``, ``lead``, ``dodge``
-            or ``hunt``.
+        expert: The script that does it: ``strafe``, ``strafe-rocket``, ``shoot``, ``storm``, ``gather``, ``find``,
+            ``lead``, ``dodge`` or ``hunt``.
         bar: Game variables that a player sees on the screen's bar, with the value that is shown as 0.
         skill: Doom's difficulty, 1 to 5: more damage from 2 on, faster monsters in 5.
         timeout_tics: Tics after which an episode is cut.
-        kill_reward: Reward of a kill, where the map itself gives none.
         target: What must be there, by the engine's name; an episode without it is not begun.
         distance: Its least distance from the start, where the map has several starts.
     """
@@ -64,6 +63,5 @@ class Scenario:
     bar: tuple[tuple[str, float], ...]
     skill: int = 3
     timeout_tics: int = 2100
-    kill_reward: float = 0.0
     target: str = ""
     distance: float = 0.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import vizdoom
 
 _PLAYER = "DoomPlayer"
+_BODY_HEIGHT = 56.0
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,13 @@ class Sight:
         vx: The player's velocity to the east.
         vy: The player's velocity to the north.
         health: The player's health.
+        ammo: The shots that the weapon in hand has left.
+        weapon: The number of the weapon in hand.
         is_ready: Whether the weapon can shoot.
         things: All things but the player.
         visible: Those of which a pixel is on the screen.
         spans: By a visible thing's number, between which bearings its pixels lie, in degrees; the smaller one first.
-        walls: What nobody can walk through.
+        walls: What nobody can walk through: walls, and the edges of what is too low to stand in.
     """
 
     x: float
@@ -64,6 +67,8 @@ class Sight:
     vx: float
     vy: float
     health: float
+    ammo: float
+    weapon: int
     is_ready: bool
     things: tuple[Thing, ...]
     visible: tuple[Thing, ...]
@@ -104,6 +109,8 @@ def look(game: vizdoom.DoomGame) -> Sight:
         vx=read(variable.VELOCITY_X),
         vy=read(variable.VELOCITY_Y),
         health=read(variable.HEALTH),
+        ammo=read(variable.SELECTED_WEAPON_AMMO),
+        weapon=int(read(variable.SELECTED_WEAPON)),
         is_ready=bool(read(variable.ATTACK_READY)),
         things=things,
         visible=tuple(thing for thing in things if thing.id in spans),
@@ -112,6 +119,6 @@ def look(game: vizdoom.DoomGame) -> Sight:
             Wall(line.x1, line.y1, line.x2, line.y2)
             for sector in state.sectors
             for line in sector.lines
-            if line.is_blocking
+            if line.is_blocking or sector.ceiling_height - sector.floor_height < _BODY_HEIGHT
         ),
     )

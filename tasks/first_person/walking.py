@@ -10,7 +10,7 @@ _KITS = frozenset(("Medikit", "CustomMedikit"))
 _POISON = "Poison"
 _POISON_RADIUS = 44.0
 _STRAIGHT_DEGREES, _CURVE_DEGREES = 9.0, 60.0
-_TURN_DEGREES = 18.0
+TURN_DEGREES = 18.0
 _FULL_TURN_STEPS = 20
 _REPLAN_STEPS = 6
 
@@ -19,7 +19,7 @@ def steer(error: float) -> Action:
     """Return the action that walks towards a place this many degrees to the left."""
     if abs(error) <= _STRAIGHT_DEGREES:
         return FORWARD
-    curve = turn(_TURN_DEGREES if error > 0 else -_TURN_DEGREES)
+    curve = turn(TURN_DEGREES if error > 0 else -TURN_DEGREES)
     return {**FORWARD, **curve} if abs(error) < _CURVE_DEGREES else curve
 
 
@@ -62,14 +62,14 @@ class Gather:
         known = [kit for kit in kits.values() if kit.id in self._seen]
         if not known and self._turns < _FULL_TURN_STEPS:
             self._turns += 1
-            return turn(_TURN_DEGREES)
+            return turn(TURN_DEGREES)
         self._turns = 0 if known else self._turns
         self._age += 1
         if self._target is None or self._target.id not in kits or self._age >= _REPLAN_STEPS:
             self._choose(self._plan, sight, known or list(kits.values()))
         target = self._target
         if target is None:
-            return turn(_TURN_DEGREES)
+            return turn(TURN_DEGREES)
         x, y = self._plan.point_ahead(self._lengths, sight) or (target.x, target.y)
         return steer(sight.bearing(x, y))
 

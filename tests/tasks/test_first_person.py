@@ -71,7 +71,13 @@ def test_ways_lead_around_a_wall() -> None:
     assert np.isinf(FloorPlan([*walls, Wall(0.0, 160.0, 320.0, 160.0)]).measure(48.0, 48.0)[8, 1])
 
 
-@pytest.mark.parametrize("name", ["health-maze", "defend-center", "predict", "corridor-5"])
+def test_a_rocket_meets_a_monster_that_goes_straight() -> None:
+    (episode,) = _play("predict", _expert("predict"), [1_000_000])
+
+    assert episode.rewards[-1] > 0.9
+
+
+@pytest.mark.parametrize("name", ["health-maze", "deathmatch", "predict", "corridor-5"])
 def test_equal_seeds_give_equal_episodes_whatever_was_played_before(name: str) -> None:
     first, again = (_play(name, RandomPolicy(), seeds)[-1] for seeds in ([9], [4, 5, 9]))
     (other,) = _play(name, RandomPolicy(), [4])
