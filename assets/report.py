@@ -17,7 +17,7 @@ from tasks.charts import draw_threshold_curve, to_png
 from tasks.records import CheckpointFacts, EvaluationRecord, TaskLineage
 from tasks.registry import families, get_task
 from tasks.report import PAGE, build_report, write_report
-from tasks.rollout import record_expert
+from tasks.rollout import record_expert, start_players
 from tasks.scores import Verdict, summarise
 
 CODE_VERSION = "3"
@@ -60,7 +60,9 @@ def _record(stores: Stores, task_id: str, experiment: Experiment, progress: Prog
     stored = read_evaluation(stores, task_id)
     facts, task = stored.manifest.metadata, get_task(task_id)
     drawn = "-city-" in task_id
-    experts = record_expert(task, facts["seeds"], num_processes=experiment.processes) if drawn else ()
+    with start_players(experiment.processes) as players:
+        experts = record_expert(task, facts["seeds"], players=players) if drawn else ()
+        tours = list(progress.track(task_id, experts, total=len(facts["seeds"]), unit="expert tours"))
     return EvaluationRecord(
         task=task_id,
         returns=facts["returns"],
@@ -69,7 +71,7 @@ def _record(stores: Stores, task_id: str, experiment: Experiment, progress: Prog
         floor=facts["floor"],
         checkpoint=facts["checkpoint"],
         episodes=list(stored) if drawn else (),
-        expert_episodes=list(progress.track(task_id, experts, total=len(facts["seeds"]), unit="expert tours")),
+        expert_episodes=tours,
     )
 
 

@@ -13,7 +13,7 @@ from storage.trajectories import TrajectoryStore
 from tasks.exchange.importing import find_imported
 from tasks.proof import find_doubt
 from tasks.registry import get_task, tasks_of
-from tasks.rollout import measure_reference_scores, record_expert
+from tasks.rollout import Players, measure_reference_scores, record_expert, start_players
 from tasks.specialists.expert import with_specialist
 from tasks.task import EVALUATION_SEED, Task, schema_of
 
@@ -47,10 +47,11 @@ def define_trajectories(family: str) -> dg.AssetsDefinition:
             task, specialist = with_specialist(get_task(task_id), stores.locations.specialists)
             recipe = trajectories_recipe(task, experiment) | ({"specialist": specialist} if specialist else {})
             return find_or_make(
-                lambda: store.find(task_id, recipe), lambda: _record(task, recipe, store, experiment, progress)
+                lambda: store.find(task_id, recipe), lambda: _record(task, recipe, store, players, progress)
             )
 
-        yield from report_tasks(context, make, _describe)
+        with start_players(experiment.processes) as players:
+            yield from report_tasks(context, make, _describe)
 
     return trajectories
 
@@ -77,14 +78,14 @@ def trajectories_recipe(task: Task, experiment: Experiment) -> dict[str, Any]:
 
 
 def _record(
-    task: Task, recipe: Mapping[str, Any], store: TrajectoryStore, experiment: Experiment, progress: Progress
+    task: Task, recipe: Mapping[str, Any], store: TrajectoryStore, players: Players, progress: Progress
 ) -> Manifest:
-    num_episodes, processes = recipe["num_episodes"], experiment.processes
-    episodes, begun = record_expert(task, range(num_episodes), num_processes=processes), time.perf_counter()
+    num_episodes = recipe["num_episodes"]
+    episodes, begun = record_expert(task, range(num_episodes), players=players), time.perf_counter()
 
     def metadata() -> dict[str, Any]:
         seconds = time.perf_counter() - begun
-        scores = measure_reference_scores(task, recipe["num_evaluation_episodes"], num_processes=processes)
+        scores = measure_reference_scores(task, recipe["num_evaluation_episodes"], players=players)
         return {
             "floor": task.floor,
             "reference_scores": scores,

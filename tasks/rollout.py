@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,20 @@ def roll_out(task: Task, policy: Policy, seeds: Sequence[int], *, num_slots: int
             slot.environment.close()
 
 
-def record_expert(
-    task: Task, seeds: Sequence[int], *, num_processes: int, timeout_s: float = EPISODE_TIMEOUT_S
-) -> Iterator[Episode]:
+Players = Workers[tuple[bytes, str, int], Episode]
+
+
+def start_players(num_processes: int, *, timeout_s: float = EPISODE_TIMEOUT_S) -> Players:
+    """Return processes that play episodes of one task after another, to be closed by ``with``.
+
+    Args:
+        num_processes: Processes at once, at least 1.
+        timeout_s: Wall-clock seconds that an episode may take.
+    """
+    return Workers(_Player(), num_processes=num_processes, timeout_s=timeout_s, memory_bytes=EPISODE_MEMORY_BYTES)
+
+
+def record_expert(task: Task, seeds: Sequence[int], *, players: Players | None = None) -> Iterator[Episode]:
     """Play a task's expert in processes; the episodes do not depend on how many.
 
     A seed on which the expert hangs, crashes or raises is replaced by the next one after the largest; the new
@@ -65,8 +77,7 @@ def record_expert(
     Args:
         task: The task; it must be picklable.
         seeds: Seeds of the episodes.
-        num_processes: Processes at once, at least 1.
-        timeout_s: Wall-clock seconds that an episode may take.
+        players: Who plays; without them, one process of its own.
 
     Yields:
         As many episodes as seeds, in the order of the seeds, replacements last.
@@ -74,9 +85,8 @@ def record_expert(
     Raises:
         ExpertFailedError: If the expert fails on more than a fifth of the seeds, and on more than two.
     """
-    player = _Player(task, {"expert": partial(ExpertPolicy, task.make_expert)})
-    with _workers(player, num_processes, timeout_s) as workers:
-        yield from _record(task, "expert", seeds, workers)
+    with _given(players) as playing:
+        yield from _record(task, "expert", seeds, playing)
 
 
 def measure_reference_scores(
@@ -84,8 +94,7 @@ def measure_reference_scores(
     num_episodes: int = 20,
     *,
     first_seed: int = EVALUATION_SEED,
-    num_processes: int = 1,
-    timeout_s: float = EPISODE_TIMEOUT_S,
+    players: Players | None = None,
     with_expert: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Play the random policy, the expert and the task's baselines on the evaluation seeds.
@@ -94,8 +103,7 @@ def measure_reference_scores(
         task: The task; it must be picklable.
         num_episodes: Episodes of each.
         first_seed: Seed of the first episode; the others follow it.
-        num_processes: Processes at once, at least 1.
-        timeout_s: Wall-clock seconds that an episode may take.
+        players: Who plays; without them, one process of its own.
         with_expert: Whether the expert plays too; its score may come from imported episodes.
 
     Returns:
@@ -105,15 +113,19 @@ def measure_reference_scores(
     Raises:
         ExpertFailedError: As in ``record_expert``.
     """
-    experts = ({"expert": task.make_expert} if with_expert else {}) | dict(task.baselines)
-    makers = {"random": RandomPolicy, **{name: partial(ExpertPolicy, make) for name, make in experts.items()}}
+    names = ["random", *(["expert"] if with_expert else []), *task.baselines]
     seeds = range(first_seed, first_seed + num_episodes)
-    with _workers(_Player(task, makers), num_processes, timeout_s) as workers:
-        return {name: _score(list(_record(task, name, seeds, workers))) for name in makers}
+    with _given(players) as playing:
+        return {name: _score(list(_record(task, name, seeds, playing))) for name in names}
 
 
-def _workers(player: _Player, num_processes: int, timeout_s: float) -> Workers[tuple[str, int], Episode]:
-    return Workers(player, num_processes=num_processes, timeout_s=timeout_s, memory_bytes=EPISODE_MEMORY_BYTES)
+@contextmanager
+def _given(players: Players | None) -> Iterator[Players]:
+    if players is not None:
+        yield players
+        return
+    with start_players(1) as own:
+        yield own
 
 
 def _score(episodes: Sequence[Episode]) -> dict[str, Any]:
@@ -128,16 +140,15 @@ def _score(episodes: Sequence[Episode]) -> dict[str, Any]:
     return score | ({"summaries": summaries} if summaries else {})
 
 
-def _record(
-    task: Task, name: str, seeds: Sequence[int], workers: Workers[tuple[str, int], Episode]
-) -> Iterator[Episode]:
+def _record(task: Task, name: str, seeds: Sequence[int], players: Players) -> Iterator[Episode]:
+    described = pickle.dumps(task)
     allowed = max(2, len(seeds) // 5)
     fresh = itertools.count(max(seeds, default=0) + 1)
     failed = 0
     wanted: list[tuple[int, dict[str, Any]]] = [(seed, {}) for seed in seeds]
     while wanted:
         replacements: list[tuple[int, dict[str, Any]]] = []
-        outcomes = workers.map([(name, seed) for seed, _ in wanted])
+        outcomes = players.map([(described, name, seed) for seed, _ in wanted])
         for (seed, note), outcome in zip(wanted, outcomes, strict=True):
             if isinstance(outcome, Episode):
                 yield replace(outcome, provenance={**outcome.provenance, **note})
@@ -154,20 +165,32 @@ def _record(
 
 
 class _Player:
-    """Plays one episode of one of several policies, and keeps its environment for the next."""
+    """Plays one episode of one of a task's policies, and keeps its environment for the next of the same task."""
 
-    def __init__(self, task: Task, makers: Mapping[str, Callable[[], Policy]]) -> None:
-        self._task, self._makers = task, makers
+    def __init__(self) -> None:
+        self._described = b""
         self._policies: dict[str, Policy] = {}
         self._slots: list[_Slot] = []
 
-    def __call__(self, job: tuple[str, int]) -> Episode:
-        name, seed = job
+    def __call__(self, job: tuple[bytes, str, int]) -> Episode:
+        described, name, seed = job
+        if described != self._described:
+            for slot in self._slots:
+                slot.environment.close()
+            self._policies, self._slots = {}, []
+            self._task: Task = pickle.loads(described)
+            self._described = described
         if name not in self._policies:
-            self._policies[name] = self._makers[name]()
+            self._policies[name] = _policy_of(self._task, name)
         if not self._slots:
             self._slots.append(_Slot(self._task, 0))
         return next(_play(self._slots, self._policies[name], [seed]))
+
+
+def _policy_of(task: Task, name: str) -> Policy:
+    if name == "random":
+        return RandomPolicy()
+    return ExpertPolicy(task.make_expert if name == "expert" else task.baselines[name])
 
 
 def _play(slots: Sequence[_Slot], policy: Policy, seeds: Sequence[int]) -> Iterator[Episode]:

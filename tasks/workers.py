@@ -78,29 +78,34 @@ class Workers(Generic[Job, Result]):
         busy: dict[Any, tuple[_Worker, deque[int], int]] = {}
         done: dict[int, Any] = {}
         begun = yielded = 0
-        while yielded < len(jobs):
-            waiting = []
-            for worker, block in idle:
-                if not block and begun < len(jobs) and begun - yielded < _AHEAD * self._num_processes:
-                    block.extend(range(begun, min(begun + _BLOCK, len(jobs))))
-                    begun += len(block)
-                if block:
-                    worker.send(jobs[block[0]])
-                    busy[worker.connection] = (worker, block, block.popleft())
-                else:
-                    waiting.append((worker, block))
-            idle = waiting
-            for connection in wait(list(busy)):
-                worker, block, position = busy.pop(connection)
-                done[position] = worker.receive()
-                if worker.ended:
-                    self._workers.remove(worker)
-                    worker = _Worker(self._function, *self._limits)
-                    self._workers.append(worker)
-                idle.append((worker, block))
-            while yielded in done:
-                yield done.pop(yielded)
-                yielded += 1
+        try:
+            while yielded < len(jobs):
+                waiting = []
+                for worker, block in idle:
+                    if not block and begun < len(jobs) and begun - yielded < _AHEAD * self._num_processes:
+                        block.extend(range(begun, min(begun + _BLOCK, len(jobs))))
+                        begun += len(block)
+                    if block:
+                        worker.send(jobs[block[0]])
+                        busy[worker.connection] = (worker, block, block.popleft())
+                    else:
+                        waiting.append((worker, block))
+                idle = waiting
+                for connection in wait(list(busy)):
+                    worker, block, position = busy.pop(connection)
+                    done[position] = worker.receive()
+                    if worker.ended:
+                        self._workers.remove(worker)
+                        worker = _Worker(self._function, *self._limits)
+                        self._workers.append(worker)
+                    idle.append((worker, block))
+                while yielded in done:
+                    yield done.pop(yielded)
+                    yielded += 1
+        finally:
+            for worker, _, _ in busy.values():  # of jobs that nobody waits for any more
+                worker.end()
+                self._workers.remove(worker)
 
 
 class _Worker:

@@ -15,7 +15,7 @@ from storage.trajectories import KIND, TrajectoryStore
 from tasks.exchange.foreign import Source
 from tasks.exchange.translation import translate
 from tasks.proof import PROOF_EPISODES
-from tasks.rollout import measure_reference_scores
+from tasks.rollout import measure_reference_scores, start_players
 from tasks.task import EVALUATION_SEED, Task, schema_of
 
 CODE_VERSION = "1"
@@ -140,7 +140,8 @@ def import_episodes(
             yield episode
 
     def metadata() -> dict[str, Any]:
-        others = measure_reference_scores(task, PROOF_EPISODES, num_processes=num_processes, with_expert=False)
+        with start_players(num_processes) as players:
+            others = measure_reference_scores(task, PROOF_EPISODES, players=players, with_expert=False)
         expert = {"mean": float(np.mean(returns)), "returns": returns, "lengths": lengths, "paired": False}
         return {
             "floor": task.floor,

@@ -16,7 +16,7 @@ from gymnasium import spaces
 
 from storage.episode import Episode
 from tasks.policies import RandomPolicy
-from tasks.rollout import ExpertFailedError, measure_reference_scores, record_expert, roll_out
+from tasks.rollout import ExpertFailedError, measure_reference_scores, record_expert, roll_out, start_players
 from tasks.task import EVALUATION_SEED, Task, open_environment, schema_of
 
 
@@ -35,6 +35,15 @@ class Countdown(gymnasium.Env):
         self.left -= 1
         info = {"action_mask": np.array([True, True, False, False]), "summary": {"seed": self.seed}}
         return {"left": np.array([self.left])}, reward, self.left == 0, False, info
+
+
+class LongCountdown(Countdown):
+    """The same from 5 + seed % 3 on."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        _, info = super().reset(seed=seed)
+        self.left = 5 + self.seed % 3
+        return {"left": np.array([self.left])}, info
 
 
 class ParityExpert:
@@ -122,7 +131,8 @@ def test_an_illegal_action_is_refused_by_task_seed_and_step() -> None:
 
 
 def test_expert_episodes_are_equal_for_one_process_and_two() -> None:
-    one, two = ([*record_expert(COUNTDOWN, range(10), num_processes=processes)] for processes in (1, 2))
+    with start_players(2) as players:
+        one, two = ([*record_expert(COUNTDOWN, range(10), players=given)] for given in (None, players))
 
     assert contents(one) == contents(two)
     assert [episode.seed for episode in one] == list(range(10))
@@ -135,11 +145,12 @@ def test_an_expert_that_hangs_raises_crashes_or_eats_memory_is_cut_and_its_seeds
         COUNTDOWN, make_expert=partial(ParityExpert, hangs_on=(1,), raises_on=(4,), dies_on=(12,), eats_on=(17,))
     )
 
-    episodes = list(record_expert(task, range(20), num_processes=2, timeout_s=2.0))
+    with start_players(2, timeout_s=5.0) as players:
+        episodes = list(record_expert(task, range(20), players=players))
 
     assert {episode.seed for episode in episodes} == {*range(24)} - {1, 4, 12, 17}
     replaced = {episode.provenance["replaces_seed"]: episode.provenance["failure"] for episode in episodes[-4:]}
-    assert "took longer than 2 s" in replaced[1]
+    assert "took longer than 5 s" in replaced[1]
     assert "took more memory than 4 GiB" in replaced[17]
     assert "lost the thread" in replaced[4]
     assert "exit code 3" in replaced[12]
@@ -149,7 +160,20 @@ def test_an_expert_that_fails_often_is_an_error_with_the_last_reason() -> None:
     task = replace(COUNTDOWN, make_expert=partial(ParityExpert, raises_on=range(3, 100)))
 
     with pytest.raises(ExpertFailedError, match=r"expert failed on 3 seeds, the last of them 5;(.|\n)*lost the thread"):
-        list(record_expert(task, range(10), num_processes=1))
+        list(record_expert(task, range(10)))
+
+
+def test_players_go_from_task_to_task_and_a_call_that_is_given_up_leaves_nothing_to_the_next() -> None:
+    longer = replace(COUNTDOWN, id="test/longer", make_environment=LongCountdown)
+    expected = contents(list(record_expert(longer, range(6))))
+
+    with start_players(2) as players:
+        given_up = record_expert(COUNTDOWN, range(40), players=players)
+        next(given_up)
+        given_up.close()  # pyright: ignore[reportAttributeAccessIssue]
+        found = contents(list(record_expert(longer, range(6), players=players)))
+
+    assert found == expected
 
 
 def test_reference_scores_hold_random_expert_and_baselines_on_the_evaluation_seeds() -> None:
