@@ -75,9 +75,9 @@ class Planner:
         self._descend()
         memory = self._memory
         tolls = self._toll_cells(unseen=2, without_key=_SEEKING)
-        if key is not None and not self._holds_key(key):
-            for cell in self._find_keys(key):
-                tolls[cell] = min(tolls[cell], 1)
+        keys = [] if key is None or self._holds_key(key) else self._find_keys(key)
+        for cell in keys:
+            tolls[cell] = min(tolls[cell], 1)
         here = memory.pose // 4
         ends = [pose for pose in poses if tolls[pose // 4] or pose // 4 == here]
         costs, onward = measure_paths(ends, tolls, memory.steps, backward=True)
@@ -85,7 +85,7 @@ class Planner:
             return Actions.left if self._is_moving else self.explore()
         path = trace_path(memory.pose, onward)
         for cell in dict.fromkeys(pose // 4 for pose in path):
-            if memory.kinds[cell] in MOVABLE and not self._is_moving:
+            if memory.kinds[cell] in MOVABLE and cell not in keys and not self._is_moving:
                 return self.take([cell])
             if self._is_locked(cell) and not self._holds_key(memory.colours[cell]):
                 return self._fetch_key(memory.colours[cell])
@@ -171,19 +171,22 @@ class Planner:
         return [[] if self._has_seen_a_key() else [COLOR_TO_IDX[room]], None]
 
     def _choose_lock(self, costs: dict[int, int]) -> int | None:
-        """Return the locked door to open next: one with something unseen behind it, and a key that can be had."""
+        """Return the locked door to open next: one with something unseen behind it, and a key that can be had.
+
+        The key in hand decides, so that it is not exchanged for another on the way.
+        """
         memory = self._memory
-        best: tuple[int, int] | None = None
+        options: list[tuple[bool, int, int]] = []
         for door in memory.find(DOOR):
             if not self._is_locked(door) or not any(memory.kinds[door + step] == UNSEEN for step in memory.steps):
                 continue
+            colour = memory.colours[door]
+            is_at_hand = self._holds_key(colour)
             way = self._cost_of(self.face([door]), costs)
-            if not self._holds_key(memory.colours[door]):
-                to_key = self._cost_of(self.face(self._find_keys(memory.colours[door])), costs)
-                way = None if way is None or to_key is None else way + to_key
-            if way is not None and (best is None or (way, door) < best):
-                best = way, door
-        return None if best is None else best[1]
+            to_key = 0 if is_at_hand else self._cost_of(self.face(self._find_keys(colour)), costs)
+            if way is not None and to_key is not None:
+                options.append((not is_at_hand, way + to_key, door))
+        return min(options)[2] if options else None
 
     def _choose_view(self, costs: dict[int, int]) -> tuple[int, Actions | None] | None:
         """Return the pose that shows the most new cells for its cost, and what to do there."""

@@ -48,6 +48,16 @@ def test_the_planner_accomplishes_every_mission(name: str) -> None:
     assert all(episode.provenance["summary"]["success"] for episode in episodes)
 
 
+@pytest.mark.parametrize(("name", "seed"), [("ObstructedMaze-2Dl", 20), ("ObstructedMaze-2Dlhb-v1", 34)])
+def test_a_key_is_not_taken_up_and_put_down_for_ever(name: str, seed: int) -> None:
+    task = get_task(f"minigrid/{name}")
+
+    (episode,) = roll_out(task, ExpertPolicy(task.make_expert), [seed], num_slots=1)
+
+    assert episode.provenance["summary"]["success"]
+    assert len(episode) < 100
+
+
 def test_in_an_empty_room_the_way_is_the_shortest() -> None:
     task = get_task("minigrid/Empty-8x8")
 
