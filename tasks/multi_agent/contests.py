@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.multi_agent.cooperation import approach, assign, distances_to, overlaps
+from tasks.multi_agent.cooperation import approach, assign, overlaps
 from tasks.multi_agent.lookahead import Path, choose_move, foresee
 
 _EDGE = 0.9  # beyond it those who flee are fined
 _SHY_OF = 0.5
+_ASIDE = 0.06
 
 
 def chase(world: Any, agent: Any, chosen: Mapping[str, int], generator: np.random.Generator) -> int:
@@ -27,9 +28,13 @@ def chase(world: Any, agent: Any, chosen: Mapping[str, int], generator: np.rando
     ]
     nearest = int(np.argmin([np.linalg.norm(path[1] - agent.state.p_pos) for path in paths_of_prey]))
 
+    touch = agent.size + prey[nearest].size
+
     def cost(paths: Path) -> NDArray[np.float64]:
+        away = np.linalg.norm(paths - paths_of_prey[nearest], axis=2)
         return (
-            distances_to(paths_of_prey[nearest], paths)
+            away.sum(axis=1)
+            - 2.0 * (away < touch).sum(axis=1)
             + 0.3 * overlaps(mates, paths, 0.2)
             + 2.0 * overlaps(_obstacles(world), paths, 0.2 + agent.size)
         )
@@ -58,10 +63,17 @@ def flee(world: Any, agent: Any, chosen: Mapping[str, int], generator: np.random
 
 
 def hide(world: Any, agent: Any, chosen: Mapping[str, int], generator: np.random.Generator) -> int:
-    """Cover all landmarks by the shortest assignment, so that none stands out."""
+    """Cover all landmarks by the shortest assignment, the goal a little less closely, so that others stand out."""
     team = [other for other in world.agents if not other.adversary]
     places = [landmark.state.p_pos for landmark in world.landmarks]
-    return approach(world, agent, chosen, places[assign(team, places)[agent.name]], gap=0.0, fear=0.0)
+    mine = assign(team, places)[agent.name]
+    aside = _ASIDE if world.landmarks[mine] is agent.goal_a else 0.0
+
+    def cost(paths: Path) -> NDArray[np.float64]:
+        away = np.abs(np.linalg.norm(paths - places[mine], axis=2) - aside)
+        return away.sum(axis=1) + 2.0 * away[:, -1]
+
+    return choose_move(world, agent, cost)
 
 
 def spy(world: Any, agent: Any, chosen: Mapping[str, int], generator: np.random.Generator) -> int:

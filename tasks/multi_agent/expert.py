@@ -47,7 +47,8 @@ class ParticleExpert:
     """The team's script: each agent looks seven steps ahead for the move that its scenario's aim asks for.
 
     Agents share out places by the shortest assignment, and those who come later in a joint step know the moves of
-    those before them. No agent uses the future, the goal that only another knows, or chance.
+    those before them. No agent uses chance or a goal that only another knows, but all know where all others are and how
+    they move, also where a view lacks it: the views of the turns before then have it.
     """
 
     def reset(self, environment: gymnasium.Env) -> None:

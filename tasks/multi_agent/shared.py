@@ -57,7 +57,7 @@ class WaveExpert:
 
     The first joint follows the phase of its own swing, a little ahead of it, which keeps it swinging; each other joint
     follows the one before it, a fixed part of a period later. The six numbers of each length were found with CMA-ES in
-    25 seconds, from the return of one episode.
+    half a minute, from the return of one episode.
     """
 
     def reset(self, environment: gymnasium.Env) -> None:
