@@ -9,7 +9,7 @@ from tasks.registry import get_task, tasks_of
 from tasks.rollout import measure_reference_scores, roll_out
 
 pytest.importorskip("envpool", reason="needs the extra procgen")
-pytest.importorskip("envpool.procgen", reason="needs the system's Qt 5 (libqt5gui5)", exc_type=ImportError)
+pytest.importorskip("envpool.procgen.procgen_envpool", reason="needs the system's Qt 5", exc_type=ImportError)
 
 from tasks.planning import Outcome
 from tasks.procgen.environment import ProcgenEnvironment, open_level
