@@ -15,7 +15,7 @@ from storage.manifest import Manifest
 from tasks.charts import draw_learning_curve, to_png
 from tasks.processes import follow
 from tasks.registry import get_task
-from tasks.specialists.expert import KIND, specialist_recipe
+from tasks.specialists.expert import KIND, find_specialist
 
 
 def define_specialists(family: str) -> dg.AssetsDefinition:
@@ -36,18 +36,18 @@ def define_specialists(family: str) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, stores: Stores, experiment: Experiment, progress: Progress
     ) -> Iterator[dg.MaterializeResult]:
         with ThreadPoolExecutor(experiment.processes) as trainings:
-            begun = {key: trainings.submit(_train, key, stores, progress) for key in context.partition_keys}
+            begun = {key: trainings.submit(_train, key, stores, experiment, progress) for key in context.partition_keys}
             yield from report_tasks(context, lambda task_id: begun[task_id].result(), _describe)
 
     return specialists
 
 
-def _train(task_id: str, stores: Stores, progress: Progress) -> Made:
-    root = stores.locations.specialists
+def _train(task_id: str, stores: Stores, experiment: Experiment, progress: Progress) -> Made:
+    root, share = stores.locations.specialists, experiment.specialist_share
     folder = StoredFolder(root, KIND, task_id)
-    if found := folder.find(specialist_recipe(get_task(task_id))):
+    if found := find_specialist(folder, get_task(task_id), share=share):
         return Made(found, found=True, seconds=0.0)
-    command = [sys.executable, "-m", "tasks.specialists.train", task_id, "--root", root]
+    command = [sys.executable, "-m", "tasks.specialists.train", task_id, "--root", root, "--share", str(share)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     (code,), last_lines = follow([command], environment, progress.say)
     if code:

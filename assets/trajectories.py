@@ -91,6 +91,7 @@ def _record(
             "reference_scores": scores,
             "expert_route": task.expert_route,
             "expert_seconds": seconds,
+            "num_processes": players.num_processes,
         }
 
     tracked = progress.track(task.id, episodes, total=num_episodes, unit="episodes")

@@ -47,6 +47,9 @@ def make(
     stage: Annotated[str, typer.Argument(help=f"One of {', '.join(STAGES)}, or all.")],
     what: Annotated[list[str] | None, typer.Argument(help="Selections, families or task ids; all when empty.")] = None,
     experiment: _ExperimentName = "demo",
+    specialist_share: Annotated[
+        float, typer.Option(help="Share of its recipe's steps that a specialist is trained for at least.")
+    ] = 1.0,
     replace_imported: Annotated[
         bool, typer.Option("--replace-imported", help="Let the experts play also where episodes were imported.")
     ] = False,
@@ -55,7 +58,9 @@ def make(
     if stage not in (*STAGES, "all"):
         raise ValueError(f"unknown stage {stage!r}; expected one of {', '.join(STAGES)}, or all")
     chosen = get_experiment(experiment)
-    chosen = Experiment(**{**chosen.model_dump(), "replace_imported": replace_imported})
+    chosen = Experiment(
+        **{**chosen.model_dump(), "replace_imported": replace_imported, "specialist_share": specialist_share}
+    )
     task_ids = select_tasks(",".join(what)) if what else chosen.task_ids
     _make(plan_runs(STAGES if stage == "all" else [stage], task_ids), chosen)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from assets.catalogue import catalogue
 from assets.checkpoint import checkpoint
 from assets.checks import (
     define_expert_check,
@@ -40,6 +41,7 @@ def define(progress: Progress | dg.ResourceDefinition) -> dg.Definitions:
         assets=[
             *(define_specialists(family) for family in families() if specialists_of(family).get_partition_keys()),
             *(each(family) for each in by_family for family in families()),
+            catalogue,
             tokenizer,
             shards,
             checkpoint,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,26 @@ import dagster as dg
 from assets.partitions import find_ranges, group_by_family, partitions_of, specialists_of
 from assets.resources import Experiment
 
-STAGES = ("specialists", "trajectories", "tokenizer", "tokens", "shards", "checkpoint", "evaluation", "report")
+STAGES = (
+    "specialists",
+    "trajectories",
+    "catalogue",
+    "tokenizer",
+    "tokens",
+    "shards",
+    "checkpoint",
+    "evaluation",
+    "report",
+)
 """All stages, in the order of the data."""
 
 PARTITIONED_STAGES = ("specialists", "trajectories", "tokens", "evaluation")
 _PROCESS_TAG = ".dagster/db1_process"  # the UI hides tags that begin like this
 _RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+class StageFailedError(RuntimeError):
+    """Several runs of a stage failed; the others are made."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,8 @@ def make_stages(
 ) -> None:
     """Do the runs one after another in this process; what is made already is found and left as it is.
 
+    A run that fails does not keep the other runs of its stage from being done, but the stages after it.
+
     Args:
         runs: What ``plan_runs`` returned.
         job: The job of all assets.
@@ -77,22 +94,34 @@ def make_stages(
         tags: Tags of every run.
 
     Raises:
-        Exception: What an asset raised, or Dagster's error for a blocking check that failed; later runs are not begun.
+        Exception: What an asset raised, or Dagster's error for a blocking check that failed.
+        StageFailedError: If several runs of a stage failed; the message has the reason of each.
     """
     close_orphans(instance)
     config = {
         "resources": {"experiment": {"config": experiment.model_dump()}},
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
-    for run in runs:
-        tell(run, None)
-        result = job.execute_in_process(
-            run_config=config,
-            instance=instance,
-            asset_selection=[run.asset_key],
-            tags={**(tags or {}), "db1/experiment": experiment.name, _PROCESS_TAG: name_process(), **run.tags},
-        )
-        tell(run, result)
+    for _, of_stage in itertools.groupby(runs, key=lambda run: run.stage):
+        errors: dict[StageRun, Exception] = {}
+        for run in of_stage:
+            tell(run, None)
+            try:
+                result = job.execute_in_process(
+                    run_config=config,
+                    instance=instance,
+                    asset_selection=[run.asset_key],
+                    tags={**(tags or {}), "db1/experiment": experiment.name, _PROCESS_TAG: name_process(), **run.tags},
+                )
+            except Exception as error:
+                errors[run] = error
+            else:
+                tell(run, result)
+        if len(errors) == 1:
+            raise next(iter(errors.values()))
+        if errors:
+            reasons = (f"{run.asset_key.to_user_string()}: {error}" for run, error in errors.items())
+            raise StageFailedError("\n".join([f"{len(errors)} runs failed, the others are made", *reasons]))
 
 
 def close_orphans(instance: dg.DagsterInstance) -> int:

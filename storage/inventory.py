@@ -28,6 +28,7 @@ class Shelf:
 SHELVES = (
     Shelf("specialists", "specialist", "specialist"),
     Shelf("trajectories", "trajectories", "trajectories"),
+    Shelf("catalogue", "catalogue", "catalogue"),
     Shelf("tokenizer", "tokenizer", "tokenizer"),
     Shelf("tokens", "tokens", "tokens"),
     Shelf("shards", "shards", "shards"),

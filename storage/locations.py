@@ -44,6 +44,11 @@ class Locations:
         return f"{self.root}/trajectories"
 
     @property
+    def catalogue(self) -> str:
+        """Every task and its expert's scores."""
+        return f"{self.root}/catalogue"
+
+    @property
     def tokens(self) -> str:
         """Tokenized episodes, in Zarr."""
         return f"{self.root}/tokens"

@@ -14,6 +14,7 @@ MANIFEST_NAME = "manifest.json"
 _KINDS = {
     "specialist": ("specialist of task", "specialists"),
     "trajectories": ("trajectories of task", "trajectories"),
+    "catalogue": ("catalogue", "catalogue"),
     "tokenizer": ("tokenizer", "tokenizer"),
     "tokens": ("tokens of task", "tokens"),
     "shards": ("shards of task", "shards"),
@@ -22,7 +23,13 @@ _KINDS = {
     "evaluation": ("evaluation", "evaluation"),
     "report": ("report", "report"),
 }
-_OF_EXPERIMENTS = {"tokenizer", "shard-index", "checkpoint", "report"}  # the others are named by their task
+_OF_EXPERIMENTS = {
+    "catalogue",
+    "tokenizer",
+    "shard-index",
+    "checkpoint",
+    "report",
+}  # the others are named by their task
 
 
 class ManifestError(ValueError):
@@ -58,8 +65,8 @@ class Manifest:
     """What a stored thing is made of. It is written last, so a folder with a manifest is complete.
 
     Args:
-        kind: ``specialist``, ``trajectories``, ``tokenizer``, ``tokens``, ``shards``, ``shard-index``, ``checkpoint``,
-            ``evaluation`` or ``report``.
+        kind: ``specialist``, ``trajectories``, ``catalogue``, ``tokenizer``, ``tokens``, ``shards``, ``shard-index``,
+            ``checkpoint``, ``evaluation`` or ``report``.
         name: Task id, or the name of the thing.
         format_version: Version of the format on disk.
         key: Digest of the recipe: what it was to be made from.

@@ -57,7 +57,7 @@ class Workers(Generic[Job, Result]):
             )
         self._function = function
         self._limits = timeout_s, memory_bytes
-        self._num_processes = num_processes
+        self.num_processes = num_processes
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Workers[Job, Result]:
@@ -72,7 +72,7 @@ class Workers(Generic[Job, Result]):
 
     def map(self, jobs: Sequence[Job]) -> Iterator[Result | Failure]:
         """Do all jobs and yield what came of each, in the order of the jobs."""
-        while len(self._workers) < min(self._num_processes, len(jobs)):
+        while len(self._workers) < min(self.num_processes, len(jobs)):
             self._workers.append(_Worker(self._function, *self._limits))
         idle = [(worker, deque[int]()) for worker in self._workers]
         busy: dict[Any, tuple[_Worker, deque[int], int]] = {}
@@ -82,7 +82,7 @@ class Workers(Generic[Job, Result]):
             while yielded < len(jobs):
                 waiting = []
                 for worker, block in idle:
-                    if not block and begun < len(jobs) and begun - yielded < _AHEAD * self._num_processes:
+                    if not block and begun < len(jobs) and begun - yielded < _AHEAD * self.num_processes:
                         block.extend(range(begun, min(begun + _BLOCK, len(jobs))))
                         begun += len(block)
                     if block:

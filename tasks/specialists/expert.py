@@ -10,7 +10,7 @@ import gymnasium
 from safetensors.numpy import load_file
 
 from storage.folder import StoredFolder
-from storage.manifest import ManifestError
+from storage.manifest import Manifest, ManifestError
 from tasks.specialists.arena import flatten
 from tasks.specialists.network import Network
 from tasks.task import Action, Expert, Observation, Task
@@ -18,6 +18,7 @@ from tasks.task import Action, Expert, Observation, Task
 KIND = "specialist"
 NETWORK = "network.safetensors"
 CURVE = "curve.csv"
+_SHARE = "share_of_steps"
 
 
 class UntrainedError(RuntimeError):
@@ -77,36 +78,55 @@ def with_specialist(task: Task, root: str) -> tuple[Task, str]:
     """
     if task.recipe is None:
         return task, ""
-    try:
-        files = StoredFolder(root, KIND, task.id).open()
-    except ManifestError:
+    folder = StoredFolder(root, KIND, task.id)
+    if find_specialist(folder, task, share=0.0) is None:
         refuse_untrained(task.id)
-        raise
-    manifest = files.manifest
-    if manifest.recipe != specialist_recipe(task):
-        refuse_untrained(task.id)
+    files = folder.open()
     make = partial(
         SpecialistExpert,
         files.path(NETWORK),
-        manifest.digest,
+        files.manifest.digest,
         activation=task.recipe.activation,
         squashes=task.recipe.algorithm != "ppo",
     )
-    return replace(task, make_expert=make), manifest.digest
+    return replace(task, make_expert=make), files.manifest.digest
 
 
-def specialist_recipe(task: Task, seed: int = 0) -> dict[str, Any]:
+def find_specialist(folder: StoredFolder, task: Task, *, share: float) -> Manifest | None:
+    """Return the manifest of a task's specialist when it is sound and trained for long enough, otherwise None.
+
+    Args:
+        folder: Where it lies.
+        task: A task with a recipe.
+        share: Share of the recipe's steps that is enough.
+    """
+    try:
+        manifest = folder.read_manifest()
+    except ManifestError:
+        return None
+    trained = manifest.recipe.get(_SHARE, 1.0)
+    return folder.find(specialist_recipe(task, trained)) if trained >= share else None
+
+
+def specialist_recipe(task: Task, share: float = 1.0) -> dict[str, Any]:
     """Return what determines a task's specialist.
 
+    Args:
+        task: A task with a recipe.
+        share: Share of the recipe's steps that it is trained for.
+
     Raises:
-        ValueError: If the task's expert is of another kind.
+        ValueError: If the task's expert is of another kind, or the share is not in (0, 1].
     """
     if task.recipe is None:
         raise ValueError(f"the expert of task {task.id!r} is a {task.expert_route}, not a specialist")
+    if not 0.0 < share <= 1.0:
+        raise ValueError(f"a specialist's share of its recipe's steps is {share}, expected above 0 and at most 1")
     return {
         "code_version": "1",
         "task": task.id,
         "task_code_version": task.code_version,
         "training": task.recipe.to_json(),
-        "seed": seed,
+        "seed": 0,
+        **({_SHARE: share} if share < 1.0 else {}),
     }

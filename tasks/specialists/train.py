@@ -20,7 +20,7 @@ from storage.folder import StoredFolder
 from storage.manifest import Manifest, describe_files, flush_folder, recipe_key, write_atomically
 from tasks.registry import get_task
 from tasks.specialists.arena import VALIDATION_SEED, Arena
-from tasks.specialists.expert import CURVE, KIND, NETWORK, specialist_recipe
+from tasks.specialists.expert import CURVE, KIND, NETWORK, find_specialist, specialist_recipe
 from tasks.specialists.network import Network
 from tasks.task import Task
 
@@ -41,7 +41,7 @@ class _Leg:
     highest: float
 
 
-def train(task: Task, folder: StoredFolder, *, seed: int = 0) -> Manifest:
+def train(task: Task, folder: StoredFolder, *, share: float = 1.0) -> Manifest:
     """Train a task's specialist, or go on after the last leg that a killed run finished.
 
     After each leg the policy plays a few validation episodes, without noise; the best of these policies is stored.
@@ -49,7 +49,7 @@ def train(task: Task, folder: StoredFolder, *, seed: int = 0) -> Manifest:
     Args:
         task: A task with a recipe.
         folder: Where the specialist goes; states of the training lie beside it until it is complete.
-        seed: Seed of the training.
+        share: Share of the recipe's steps to train for; a specialist that was trained for longer is found and stays.
 
     Returns:
         The specialist's manifest.
@@ -57,10 +57,10 @@ def train(task: Task, folder: StoredFolder, *, seed: int = 0) -> Manifest:
     Raises:
         ValueError: If the task has no recipe, or is not one for a specialist.
     """
-    made_from = specialist_recipe(task, seed)
+    made_from = specialist_recipe(task, share)
     if (recipe := task.recipe) is None:
         raise ValueError(f"task {task.id!r} has no recipe")
-    if found := folder.find(made_from):
+    if found := find_specialist(folder, task, share=share):
         return found
     from tasks.specialists.learner import Learner
 
@@ -71,10 +71,10 @@ def train(task: Task, folder: StoredFolder, *, seed: int = 0) -> Manifest:
     notes = json.loads((state / _NOTES).read_text()) if state else {"curve": [], "seconds": 0.0}
     curve, begun = [_Leg(**row) for row in notes["curve"]], time.perf_counter() - notes["seconds"]
     best = load_file(state / NETWORK) if state else {}
-    learner = Learner(task, recipe, seed=seed, state=state)
+    learner, steps = Learner(task, recipe, seed=made_from["seed"], state=state), round(share * recipe.steps)
     arena = Arena(task)
     for leg in range(len(curve), NUM_LEGS):
-        learner.train(recipe.steps * (leg + 1) // NUM_LEGS, leg=leg)
+        learner.train(steps * (leg + 1) // NUM_LEGS, leg=leg)
         network = learner.network()
         returns = [_play(arena, network, VALIDATION_SEED + number) for number in range(_NUM_TRIALS)]
         curve.append(_Leg(learner.steps, float(np.mean(returns)), min(returns), max(returns)))
@@ -83,9 +83,7 @@ def train(task: Task, folder: StoredFolder, *, seed: int = 0) -> Manifest:
         seconds = time.perf_counter() - begun
         _save(run / f"leg-{leg + 1:02d}", learner, best, {"curve": [*map(asdict, curve)], "seconds": seconds})
         told = f"{curve[-1].mean_return:,.4g} (published {recipe.published_score:,.4g})"
-        print(
-            f"{task.id}: {learner.steps:,}/{recipe.steps:,} steps, {learner.steps / seconds:,.0f}/s, {told}", flush=True
-        )
+        print(f"{task.id}: {learner.steps:,}/{steps:,} steps, {learner.steps / seconds:,.0f}/s, {told}", flush=True)
 
     def fill(data: Path) -> Mapping[str, Any]:
         save_file(best, data / NETWORK)
@@ -134,9 +132,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the specialist of a task.")
     parser.add_argument("task", help="id of the task")
     parser.add_argument("--root", required=True, help="where specialists lie")
+    parser.add_argument("--share", type=float, default=1.0, help="of the recipe's steps")
     arguments = parser.parse_args()
     task = get_task(arguments.task)
-    train(task, StoredFolder(arguments.root, KIND, task.id))
+    train(task, StoredFolder(arguments.root, KIND, task.id), share=arguments.share)
 
 
 if __name__ == "__main__":

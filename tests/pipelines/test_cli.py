@@ -43,7 +43,7 @@ def db1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["make", "tokenz"], "unknown stage 'tokenz'; expected one of trajectories, tokenizer, tokens"),
+        (["make", "tokenz"], "unknown stage 'tokenz'; expected one of specialists, trajectories, catalogue, tokenizer"),
         (["make", "tokens", "control/CartPol"], "unknown task 'control/CartPol'; did you mean control/CartPole"),
         (["make", "tokens", "-e", "dem"], "unknown experiment 'dem'; expected one of demo, small"),
         (["make", "tokens", "control/CartPole"], "db1 make"),

@@ -13,6 +13,7 @@ def test_runs_follow_the_data_and_each_family_has_its_own() -> None:
     assert [run.asset_key.to_user_string() for run in runs] == [
         "trajectories/babyai",
         "trajectories/control",
+        "catalogue",
         "tokenizer",
         "tokens/babyai",
         "tokens/control",

@@ -56,5 +56,5 @@ def test_the_document_counts_families_and_lists_every_task(tmp_path: Path) -> No
     document = to_markdown(list_entries([CARTPOLE, PENDULUM], str(tmp_path)))
 
     assert "2 tasks, 1 of them with a proven expert" in document
-    assert "| control | 2 | 1 | script | MIT |  |" in document
-    assert "| control/CartPole | 20 | 500 | 20 | 2,000 | yes |" in document
+    assert "| control | 2 | 1 | 20 | 500 | 1.25 | 8 | script | MIT |  |" in document
+    assert "| control/CartPole | 20 | 500 | 20 | 2,000 | script | yes |" in document
