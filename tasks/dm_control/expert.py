@@ -8,9 +8,11 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.dm_control.acrobot import SwingAndCatch
 from tasks.dm_control.environment import SuiteEnvironment
 from tasks.dm_control.poles import Pumping, SwingUp
 from tasks.dm_control.reaching import Homing, Reaching, Regulation
+from tasks.dm_control.swimming import Swimming
 from tasks.task import Action, Observation
 
 
@@ -23,11 +25,13 @@ class Controller(Protocol):
 
 
 CONTROLLERS: Mapping[str, Callable[[SuiteEnvironment], Controller]] = {
+    "acrobot": SwingAndCatch,
     "cartpole": SwingUp,
     "lqr": Regulation,
     "pendulum": Pumping,
     "point_mass": Homing,
     "reacher": Reaching,
+    "swimmer": Swimming,
 }
 """The controller of each domain that has one."""
 

@@ -32,8 +32,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """The suite's 51 tasks by domain, in its own order."""
 
-_SCRIPTED = ("pendulum", "point_mass", "reacher")
-_SOLVED = ("cartpole", "lqr")
+_SCRIPTED = ("pendulum", "point_mass", "reacher", "swimmer")
+_SOLVED = ("acrobot", "cartpole", "lqr")
 
 
 def list_tasks() -> list[Task]:
