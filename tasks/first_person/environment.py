@@ -89,7 +89,7 @@ class FirstPersonEnvironment(gymnasium.Env):
         is_late = is_over and engine.game.is_episode_timeout_reached()
         info: dict[str, Any] = {}
         if is_over:
-            info["summary"] = {"tics": engine.game.get_episode_time(), "dead": engine.game.is_player_dead()}
+            info["summary"] = {"dead": engine.game.is_player_dead()}
         else:
             self._seen = self._observe()
         return self._seen, float(reward), is_over and not is_late, is_late, info

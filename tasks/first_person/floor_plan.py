@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.first_person.sight import Sight, Thing, Wall
 
-_CELL = 32.0
-_CLEARANCE = 20.0
+_CLEARANCE, _BODY = 20.0, 18.0
 _STEPS = tuple((row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if row or column)
 
 
@@ -18,15 +18,18 @@ class FloorPlan:
 
     Args:
         walls: All walls of the map.
+        size: Side of a cell; a small one finds its way into narrow corridors.
     """
 
-    def __init__(self, walls: Sequence[Wall]) -> None:
+    def __init__(self, walls: Sequence[Wall], size: float = 32.0) -> None:
+        self._size = size
         ends = np.array([(wall.x1, wall.y1, wall.x2, wall.y2) for wall in walls])
+        self._ends = ends
         self._low = np.minimum(ends[:, :2].min(axis=0), ends[:, 2:].min(axis=0))
         high = np.maximum(ends[:, :2].max(axis=0), ends[:, 2:].max(axis=0))
-        columns, rows = np.ceil((high - self._low) / _CELL).astype(int)
-        self._x = self._low[0] + _CELL * (np.arange(columns) + 0.5)
-        self._y = self._low[1] + _CELL * (np.arange(rows) + 0.5)
+        columns, rows = np.ceil((high - self._low) / self._size).astype(int)
+        self._x = self._low[0] + self._size * (np.arange(columns) + 0.5)
+        self._y = self._low[1] + self._size * (np.arange(rows) + 0.5)
         self.is_free = np.ones((rows, columns), dtype=np.bool_)
         for wall in ends:
             self.is_free &= self._distances(*wall) > _CLEARANCE
@@ -53,7 +56,7 @@ class FloorPlan:
             best = inner.copy()
             for row, column in _STEPS:
                 neighbour = lengths[1 + row : 1 + row + rows, 1 + column : 1 + column + columns]
-                np.minimum(best, neighbour + _CELL * math.hypot(row, column), out=best)
+                np.minimum(best, neighbour + self._size * math.hypot(row, column), out=best)
             best[~is_free] = np.inf
             if np.array_equal(best, inner):
                 return best
@@ -62,7 +65,7 @@ class FloorPlan:
     def cell(self, x: float, y: float) -> tuple[int, int]:
         """Return the free cell that is nearest to a place."""
         distances = np.hypot(self._x[None, :] - x, self._y[:, None] - y)
-        distances[~self.is_free] += 10.0 * _CELL
+        distances[~self.is_free] += 10.0 * self._size
         row, column = np.unravel_index(int(distances.argmin()), distances.shape)
         return int(row), int(column)
 
@@ -80,10 +83,8 @@ class FloorPlan:
         ahead = None
         while lengths[row, column] > 0.0:
             around = [(row + down, column + right) for down, right in _STEPS]
-            around = [
-                cell for cell in around if all(0 <= k < size for k, size in zip(cell, lengths.shape, strict=True))
-            ]
-            best = min(around, key=lambda cell: lengths[cell] + _CELL * math.dist(cell, (row, column)))
+            around = [cell for cell in around if 0 <= cell[0] < len(self._y) and 0 <= cell[1] < len(self._x)]
+            best = min(around, key=lambda cell: lengths[cell] + self._size * math.dist(cell, (row, column)))
             if not lengths[best] < lengths[row, column]:
                 return ahead
             row, column = best
@@ -94,14 +95,21 @@ class FloorPlan:
         return ahead
 
     def _is_straight(self, lengths: NDArray[np.float64], start: tuple[float, float], end: tuple[float, float]) -> bool:
-        count = 2 + int(math.dist(start, end) / (_CELL / 4))
-        places = np.linspace(start, end, count)
-        columns, rows = ((places - self._low) // _CELL).astype(int).T
-        return bool(np.isfinite(lengths[rows, columns]).all())
+        places = np.linspace(start, end, 2 + int(math.dist(start, end) / (self._size / 4.0)))
+        columns, rows = ((places - self._low) // self._size).astype(int).T
+        if not np.isfinite(lengths[rows, columns]).all():
+            return False
+        x1, y1, x2, y2 = self._ends.T
+        clearances = _distances(*places.T[:, :, None], x1, y1, x2 - x1, y2 - y1).min(axis=1)
+        return bool((clearances >= min(_BODY, clearances[0])).all())
 
     def _distances(self, x1: float, y1: float, x2: float, y2: float) -> NDArray[np.float64]:
         """Return each cell's distance to a segment."""
-        x, y = self._x[None, :] - x1, self._y[:, None] - y1
-        dx, dy = x2 - x1, y2 - y1
-        part = np.clip((x * dx + y * dy) / (dx * dx + dy * dy or 1.0), 0.0, 1.0)
-        return np.hypot(x - part * dx, y - part * dy)
+        return _distances(self._x[None, :], self._y[:, None], x1, y1, x2 - x1, y2 - y1)
+
+
+def _distances(x: Any, y: Any, x1: Any, y1: Any, dx: Any, dy: Any) -> NDArray[np.float64]:
+    """Return how far points are from segments, each given by one end and the way to the other."""
+    part = ((x - x1) * dx + (y - y1) * dy) / np.maximum(dx * dx + dy * dy, 1e-9)
+    part = np.clip(part, 0.0, 1.0)
+    return np.hypot(x - x1 - part * dx, y - y1 - part * dy)

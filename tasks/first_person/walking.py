@@ -35,7 +35,7 @@ class Find:
         if goal is None:
             return FORWARD
         if self._plan is None:
-            self._plan = FloorPlan(sight.walls)
+            self._plan = FloorPlan(sight.walls, size=16.0)
             self._lengths = self._plan.measure(goal.x, goal.y)
         x, y = self._plan.point_ahead(self._lengths, sight) or (goal.x, goal.y)
         return steer(sight.bearing(x, y))
