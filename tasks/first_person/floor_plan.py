@@ -100,7 +100,7 @@ class FloorPlan:
         if not np.isfinite(lengths[rows, columns]).all():
             return False
         x1, y1, x2, y2 = self._ends.T
-        clearances = _distances(*places.T[:, :, None], x1, y1, x2 - x1, y2 - y1).min(axis=1)
+        clearances = _distances(places[:, :1], places[:, 1:], x1, y1, x2 - x1, y2 - y1).min(axis=1)
         return bool((clearances >= min(_BODY, clearances[0])).all())
 
     def _distances(self, x1: float, y1: float, x2: float, y2: float) -> NDArray[np.float64]:
