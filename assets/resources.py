@@ -4,6 +4,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -101,18 +102,24 @@ class Progress(dg.ConfigurableResource):
         self._log = context.log
 
     def track(self, name: str, items: Iterable[Item], *, total: int, unit: str) -> Iterator[Item]:
-        """Yield the items, and tell their number and rate: ``control/CartPole: 120/200 episodes, 17.3/s``."""
+        """Yield the items, and tell how it goes: ``control/CartPole: 120/200 episodes, 17.3/s, 0:00:05 left``."""
         begun = told = time.perf_counter()
         for done, item in enumerate(items, start=1):
             yield item
             now = time.perf_counter()
             if now - told >= self.every_s or done == total:
-                self.say(f"{name}: {done}/{total} {unit}, {done / (now - begun):.1f}/s")
+                self.say(describe_pace(name, done, total, unit, now - begun))
                 told = now
 
     def say(self, line: str) -> None:
         """Tell one line."""
         self._log.info(line)
+
+
+def describe_pace(name: str, done: int, total: int, unit: str, elapsed_s: float) -> str:
+    """Return how much is done, at which rate, and what time is left at that rate."""
+    left = timedelta(seconds=round((total - done) * elapsed_s / done))
+    return f"{name}: {done}/{total} {unit}, {done / elapsed_s:.1f}/s, {left} left"
 
 
 class Launcher(dg.ConfigurableResource, ABC):

@@ -38,7 +38,7 @@ def define_trajectories(family: str) -> dg.AssetsDefinition:
     def trajectories(
         context: dg.AssetExecutionContext, stores: Stores, experiment: Experiment, progress: Progress
     ) -> Iterator[dg.MaterializeResult]:
-        store = stores.trajectories
+        store, keys = stores.trajectories, context.partition_keys
 
         def make(task_id: str) -> Made:
             if not experiment.replace_imported and (imported := find_imported(get_task(task_id), store)):
@@ -46,8 +46,9 @@ def define_trajectories(family: str) -> dg.AssetsDefinition:
                 return Made(imported, found=True, seconds=0.0)
             task, specialist = with_specialist(get_task(task_id), stores.locations.specialists)
             recipe = trajectories_recipe(task, experiment) | ({"specialist": specialist} if specialist else {})
+            name = f"{task_id} ({keys.index(task_id) + 1} of {len(keys)})" if len(keys) > 1 else task_id
             return find_or_make(
-                lambda: store.find(task_id, recipe), lambda: _record(task, recipe, store, players, progress)
+                lambda: store.find(task_id, recipe), lambda: _record(task, recipe, store, players, progress, name=name)
             )
 
         with start_players(experiment.processes) as players:
@@ -78,7 +79,13 @@ def trajectories_recipe(task: Task, experiment: Experiment) -> dict[str, Any]:
 
 
 def _record(
-    task: Task, recipe: Mapping[str, Any], store: TrajectoryStore, players: Players, progress: Progress
+    task: Task,
+    recipe: Mapping[str, Any],
+    store: TrajectoryStore,
+    players: Players,
+    progress: Progress,
+    *,
+    name: str,
 ) -> Manifest:
     num_episodes = recipe["num_episodes"]
     episodes, begun = record_expert(task, range(num_episodes), players=players), time.perf_counter()
@@ -94,7 +101,7 @@ def _record(
             "num_processes": players.num_processes,
         }
 
-    tracked = progress.track(task.id, episodes, total=num_episodes, unit="episodes")
+    tracked = progress.track(name, episodes, total=num_episodes, unit="episodes")
     return store.write(task.id, schema_of(task), tracked, recipe=recipe, metadata=metadata)
 
 

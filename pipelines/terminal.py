@@ -13,6 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from assets.evaluation import judge_evaluation
+from assets.resources import describe_pace
 from pipelines.runs import StageRun
 from storage.manifest import Manifest
 from tasks.scores import summarise
@@ -70,7 +71,7 @@ class Terminal:
             yield item
             elapsed_s = time.perf_counter() - begun
             if done < total:
-                self.say(f"{name}: {done}/{total} {unit}, {done / elapsed_s:.1f}/s")
+                self.say(describe_pace(name, done, total, unit, elapsed_s))
             elif elapsed_s >= 1.0:
                 rate = f"{total} {unit} in {elapsed_s:.1f} s, {total / elapsed_s:.1f}/s"
                 self.console.print(f"  [dim]{escape(f'{name}: {rate}')}[/]")
