@@ -62,7 +62,11 @@ def make(
         **{**chosen.model_dump(), "replace_imported": replace_imported, "specialist_share": specialist_share}
     )
     task_ids = select_tasks(",".join(what)) if what else chosen.task_ids
-    _make(plan_runs(STAGES if stage == "all" else [stage], task_ids), chosen)
+    if not (runs := plan_runs(STAGES if stage == "all" else [stage], task_ids)):
+        raise ValueError(
+            f"the expert of no task of {', '.join(what or [chosen.tasks])} is a specialist; see: db1 tasks"
+        )
+    _make(runs, chosen)
 
 
 @app.command()

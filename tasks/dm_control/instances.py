@@ -6,7 +6,7 @@ from functools import partial
 import gymnasium
 
 from tasks.dm_control.recipes import recipe_of
-from tasks.specialists.expert import refuse_untrained
+from tasks.specialists.expert import refuse_untrained, refuse_without_recipe
 from tasks.task import Expert, Task
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -44,17 +44,19 @@ def list_tasks() -> list[Task]:
 def _task(domain: str, name: str) -> Task:
     task_id = f"dm_control/{domain}-{name}"
     has_controller = domain in _SCRIPTED + _SOLVED
+    recipe = None if has_controller else recipe_of(f"{domain}-{name}")
+    refuse = refuse_untrained if recipe else refuse_without_recipe
     return Task(
         id=task_id,
         make_environment=partial(_make_environment, domain, name),
-        make_expert=_make_controller if has_controller else partial(refuse_untrained, task_id),
+        make_expert=_make_controller if has_controller else partial(refuse, task_id),
         expert_route="script" if domain in _SCRIPTED else "solver" if domain in _SOLVED else "specialist",
         num_episodes=200,
         description=f"Control a simulated body: {domain.replace('_', ' ')}, {name.replace('_', ' ')}.",
         licence="Apache-2.0",
         code_version="1",
         extra="dm_control",
-        recipe=None if has_controller else recipe_of(f"{domain}-{name}"),
+        recipe=recipe,
     )
 
 

@@ -22,7 +22,7 @@ _SHARE = "share_of_steps"
 
 
 class UntrainedError(RuntimeError):
-    """A task's expert is a specialist that is not trained yet."""
+    """A task has no expert: its specialist is not trained yet, or nobody has published how to train one."""
 
 
 class SpecialistExpert:
@@ -60,6 +60,18 @@ def refuse_untrained(task_id: str) -> Expert:
     raise UntrainedError(
         f"the expert of task {task_id!r} is a specialist, which is not trained; train it with:\n"
         f"  db1 make specialists {task_id}"
+    )
+
+
+def refuse_without_recipe(task_id: str) -> Expert:
+    """Say that nothing is known to play a task; the place of its expert.
+
+    Raises:
+        UntrainedError: Always.
+    """
+    raise UntrainedError(
+        f"task {task_id!r} has no expert: neither a script nor a specialist's published recipe; bring episodes with:\n"
+        f"  db1 import SOURCE --as {task_id} --format minari"
     )
 
 
