@@ -19,7 +19,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _BLOCK = 16
-"""Neighbouring jobs that one process does in turn, since they may share what it keeps, such as a solved tour."""
+"""Neighbouring jobs, at most, that one process does in turn, since they may share what it keeps, such as a solved tour."""
 
 _AHEAD = 2 * _BLOCK
 """Jobs a process that may be done before their turn, so that a slow one does not fill the memory."""
@@ -78,12 +78,13 @@ class Workers(Generic[Job, Result]):
         busy: dict[Any, tuple[_Worker, deque[int], int]] = {}
         done: dict[int, Any] = {}
         begun = yielded = 0
+        size = max(1, min(_BLOCK, len(jobs) // self.num_processes))
         try:
             while yielded < len(jobs):
                 waiting = []
                 for worker, block in idle:
                     if not block and begun < len(jobs) and begun - yielded < _AHEAD * self.num_processes:
-                        block.extend(range(begun, min(begun + _BLOCK, len(jobs))))
+                        block.extend(range(begun, min(begun + size, len(jobs))))
                         begun += len(block)
                     if block:
                         worker.send(jobs[block[0]])
