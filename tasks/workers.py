@@ -19,7 +19,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _BLOCK = 16
-"""Neighbouring jobs, at most, that one process does in turn, since they may share what it keeps, such as a solved tour."""
+"""At most so many neighbouring jobs go to one process, since they may share what it keeps, such as a solved tour."""
 
 _AHEAD = 2 * _BLOCK
 """Jobs a process that may be done before their turn, so that a slow one does not fill the memory."""
