@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -12,13 +11,10 @@ from numpy.typing import NDArray
 
 os.environ.setdefault("MUJOCO_GL", "disable")  # else the suite looks for a display when it is imported
 
-from absl.logging import get_absl_handler
 from dm_control import suite
 from dm_control.suite import quadruped
 
 from tasks.dm_control.units import UNITS, squash
-
-logging.getLogger().removeHandler(get_absl_handler())  # the suite's import would have it print every log line here
 
 NUM_STEPS = 1000
 """Steps of an episode: the suite's own."""
