@@ -14,9 +14,13 @@ from tasks.task import EVALUATION_SEED, open_environment
 
 pytest.importorskip("dm_control", reason="needs the extra dm_control")
 
+from absl.logging import get_absl_handler
+
 from tasks.dm_control.chain import chain_of, step_chain
 from tasks.dm_control.environment import SuiteEnvironment, suite
 from tasks.dm_control.units import squash
+
+get_absl_handler().python_handler.stream = sys.__stderr__  # it would close pytest's when logging is configured anew
 
 
 def _play(environment: SuiteEnvironment, seed: int) -> np.ndarray:
