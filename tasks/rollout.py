@@ -97,7 +97,9 @@ def measure_reference_scores(
     players: Players | None = None,
     with_expert: bool = True,
 ) -> dict[str, dict[str, Any]]:
-    """Play the random policy, the expert and the task's baselines on the evaluation seeds.
+    """Play the expert, the random policy and the task's baselines on the evaluation seeds.
+
+    Where the expert fails on a seed, all play the one that replaces it, so that the proof has pairs.
 
     Args:
         task: The task; it must be picklable.
@@ -113,10 +115,13 @@ def measure_reference_scores(
     Raises:
         ExpertFailedError: As in ``record_expert``.
     """
-    names = ["random", *(["expert"] if with_expert else []), *task.baselines]
-    seeds = range(first_seed, first_seed + num_episodes)
+    seeds: Sequence[int] = range(first_seed, first_seed + num_episodes)
+    scores: dict[str, dict[str, Any]] = {}
     with _given(players) as playing:
-        return {name: _score(list(_record(task, name, seeds, playing))) for name in names}
+        for name in (*(["expert"] if with_expert else []), "random", *task.baselines):
+            scores[name] = _score(list(_record(task, name, seeds, playing)))
+            seeds = scores[name]["seeds"]
+    return scores
 
 
 @contextmanager

@@ -186,6 +186,15 @@ def test_reference_scores_hold_random_expert_and_baselines_on_the_evaluation_see
     assert scores["expert"]["summaries"][2] == {"seed": EVALUATION_SEED + 2}
 
 
+def test_all_play_the_seeds_that_replace_those_on_which_the_expert_failed() -> None:
+    task = replace(COUNTDOWN, make_expert=partial(ParityExpert, raises_on=(EVALUATION_SEED + 1,)))
+
+    scores = measure_reference_scores(task, 4)
+
+    assert scores["expert"]["seeds"] == [EVALUATION_SEED + number for number in (0, 2, 3, 4)]
+    assert scores["random"]["seeds"] == scores["same"]["seeds"] == scores["expert"]["seeds"]
+
+
 def test_a_missing_package_is_answered_with_the_extra_that_brings_it() -> None:
     def fail() -> gymnasium.Env:
         return importlib.import_module("a_simulator_that_is_not_installed").make()
