@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import gymnasium
 import numpy as np
@@ -17,6 +17,7 @@ EVALUATION_SEED = 1_000_000
 
 Observation = Mapping[str, Any]
 Action = Any
+Inner = TypeVar("Inner", bound=gymnasium.Env)
 
 
 class Expert(Protocol):
@@ -121,6 +122,22 @@ def open_environment(task: Task) -> gymnasium.Env:
             f"brings it:\n  pip install -e '.[{task.extra}]' -c constraints.txt",
             name=error.name,
         ) from error
+
+
+def unwrap(environment: gymnasium.Env, kind: type[Inner]) -> Inner:
+    """Return the environment inside all wrappers, for an expert that looks into it.
+
+    Args:
+        environment: The environment, with or without wrappers.
+        kind: The class of environments that the expert knows.
+
+    Raises:
+        ValueError: If the environment inside is not of this class; the message names both classes.
+    """
+    inner = environment.unwrapped
+    if not isinstance(inner, kind):
+        raise ValueError(f"an environment of type {type(inner).__name__}; expected {kind.__name__}")
+    return inner
 
 
 def schema_of(task: Task) -> Schema:
