@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from assets.catalogue import catalogue
+from assets.resources import Experiment, Stores
 from db1_model.checkpoint import save_checkpoint
 from db1_model.config import ModelConfig
 from db1_model.sequence import StepLayout, encode_episode
@@ -20,9 +25,13 @@ from storage.shard_tables import EPISODE_ROW, SAMPLE_ROW
 from storage.shards import ShardStore
 from storage.tokens import TokenStore
 from storage.trajectories import TrajectoryStore
+from tasks.catalogue import Entry
+from tasks.registry import get_task
+from tasks.specialists.expert import KIND, NETWORK, specialist_recipe
+from tasks.specialists.network import Network
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "format.md"
-TASK, EXPERIMENT = "babyai/OpenRedDoor", "demo"
+TASK, EXPERIMENT, TRAINED = "babyai/OpenRedDoor", "demo", "mujoco/Hopper"
 SCHEMA = Schema(
     {
         "mission": Leaf("text", num_tokens=6),
@@ -36,7 +45,7 @@ SCHEMA = Schema(
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with ``data/``: one task through all stages, and a model that nobody trained."""
+    """A folder with ``data/``: one task through all stages, and a model and a specialist that nobody trained."""
     places, rng = Locations(str(tmp_path / "data")), np.random.default_rng(0)
     tokenizer = TextTokenizer.train(["öffne die rote Tür"], 1024)
     vocabulary = Vocabulary(1024, tokenizer_digest=tokenizer.digest)
@@ -63,14 +72,38 @@ def project(tmp_path: Path) -> Path:
     folder = StoredFolder(places.checkpoints, "checkpoint", EXPERIMENT)
     model = DB1(ModelConfig(1, 16, 2, 32, 32, 1024))
     save_checkpoint(folder, model, vocabulary=vocabulary, recipe={"shards": index.digest}, step=3)
+    StoredFolder(places.specialists, KIND, TRAINED).write(save_network, recipe=specialist_recipe(get_task(TRAINED)))
+    catalogue(stores=Stores(root=places.root), experiment=Experiment(name=EXPERIMENT, tasks=TRAINED))
     return tmp_path
+
+
+def some_network() -> Network:
+    recipe, rng = get_task(TRAINED).recipe, np.random.default_rng(1)
+    assert recipe is not None
+
+    def numbers(*shape: int) -> Any:
+        return rng.normal(size=shape).astype(np.float32)
+
+    return Network(
+        weights=(numbers(8, 11), numbers(8, 8), numbers(3, 8) / 8),
+        biases=(numbers(8), numbers(8), numbers(3) / 8),
+        activation=recipe.activation,
+        squashes=recipe.algorithm != "ppo",
+        mean=numbers(11),
+        deviation=np.exp(numbers(11)),
+    )
+
+
+def save_network(data: Path) -> dict[str, Any]:
+    save_file(some_network().to_arrays(), data / NETWORK)
+    return {"score": 2410.0}
 
 
 def test_the_examples_of_the_document_read_what_is_stored(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(project)
-    session: dict[str, object] = {}
+    session: dict[str, Any] = {}
 
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL), start=1):
         exec(compile(block, f"{DOCUMENT.name}, example {number}", "exec"), session)
@@ -88,6 +121,11 @@ def test_the_examples_of_the_document_read_what_is_stored(
     steps = np.concatenate([shards.episode(index).tokens for index in range(3)])
     assert f"step 5 {steps[5]}" in printed
     assert "3 steps" in printed
+    assert "by a policy that scores 2410.0" in printed
+    seen, network = np.random.default_rng(2).normal(size=(20, 11)).astype(np.float32), some_network()
+    acted = [session["act"]({"b": one[4:], "a": one[:4]}) for one in seen]
+    np.testing.assert_allclose(acted, [network.act(one) for one in seen], rtol=1e-6)
+    assert f"{TRAINED} specialist no episodes are stored" in printed
 
 
 def test_the_document_names_every_column_of_the_tables() -> None:
@@ -95,6 +133,7 @@ def test_the_document_names_every_column_of_the_tables() -> None:
 
     for table in (EPISODE_ROW, SAMPLE_ROW):
         assert all(f"`{name}`" in text for name in table.names or ())
+    assert all(f"`{field.name}`" in text for field in fields(Entry))
 
 
 def test_the_document_is_of_the_version_that_is_written() -> None:
