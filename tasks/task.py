@@ -65,6 +65,10 @@ class Task:
     (``Box``) and ``Text``; its action space is ``Discrete`` or a ``Box`` of float32 in [-1, 1]; ``info`` holds
     ``action_mask`` when some discrete actions are illegal. ``reset(seed=s)`` fixes the whole episode for equal actions.
 
+    It may have two methods more, through which imported episodes go (``tasks/exchange/translation.py``):
+    ``observe(raw)`` returns what it shows of one observation of the original environment, ``scale_action(raw)`` the
+    action that stands for one of the original's.
+
     Args:
         id: ``family/name``.
         make_environment: Makes the environment.
