@@ -12,7 +12,7 @@ from tasks.atari.environment import AtariEnvironment
 from tasks.atari.scripts import SCRIPTS
 from tasks.atari.simulator import AtariSimulator, Memories
 from tasks.planning import Budget, Plan, Planner
-from tasks.task import Action, Observation
+from tasks.task import Action, Observation, unwrap
 
 BUDGET = Budget(rounds=10, width=1, horizon=40, commit=10)
 """At most 40 steps of 4 frames are tried for each that is taken: 160,000 frames an episode, about 12 CPU-seconds."""
@@ -27,7 +27,7 @@ class PlannerExpert:
         Raises:
             ValueError: If the environment is not one of this family.
         """
-        self._environment = _unwrap(environment)
+        self._environment = unwrap(environment, AtariEnvironment)
         self._planner = Planner(
             self._environment.actions, BUDGET, np.random.default_rng(self._environment.episode_seed)
         )
@@ -58,7 +58,7 @@ class ScriptedExpert:
         Raises:
             ValueError: If the environment is not one of this family, or its game has no script.
         """
-        self._environment = _unwrap(environment)
+        self._environment = unwrap(environment, AtariEnvironment)
         game = self._environment.game
         if game not in SCRIPTS:
             raise ValueError(f"no script for the game {game!r}; expected one of {', '.join(SCRIPTS)}")
@@ -71,10 +71,3 @@ class ScriptedExpert:
     def provenance(self) -> Mapping[str, Any]:
         """Return the script's name and the emulator's version."""
         return {"script": type(self._script).__name__, "ale-py": version("ale-py")}
-
-
-def _unwrap(environment: gymnasium.Env) -> AtariEnvironment:
-    inner = environment.unwrapped
-    if not isinstance(inner, AtariEnvironment):
-        raise ValueError(f"an environment of type {type(inner).__name__}; expected AtariEnvironment")
-    return inner

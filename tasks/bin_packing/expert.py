@@ -11,7 +11,7 @@ from ortools.sat.python import cp_model
 
 from tasks.bin_packing.environment import PackingEnvironment
 from tasks.bin_packing.problem import CAPACITY, bound_bins, pack_best_fit
-from tasks.task import Action, Observation
+from tasks.task import Action, Observation, unwrap
 
 _DETERMINISTIC_TIME = 1.0
 _NUM_FILLINGS = 3000
@@ -109,7 +109,7 @@ class SolverExpert:
         Raises:
             ValueError: If the environment is not one of this family.
         """
-        self._environment = _packing_of(environment)
+        self._environment = unwrap(environment, PackingEnvironment)
         self._bins, self._is_proven = pack_optimally(self._environment.sizes)
         self._bin_of = {item: number for number, items in enumerate(self._bins) for item in items}
         self._left = [CAPACITY] * len(self._bins)
@@ -133,7 +133,7 @@ class BestFitExpert:
 
     def reset(self, environment: gymnasium.Env) -> None:
         """Begin an episode."""
-        self._environment = _packing_of(environment)
+        self._environment = unwrap(environment, PackingEnvironment)
 
     def act(self, observation: Observation) -> Action:
         """Return the smallest room, or a new bin."""
@@ -142,10 +142,3 @@ class BestFitExpert:
     def provenance(self) -> Mapping[str, Any]:
         """Name the rule."""
         return {"solver": "best fit decreasing"}
-
-
-def _packing_of(environment: gymnasium.Env) -> PackingEnvironment:
-    inner = environment.unwrapped
-    if not isinstance(inner, PackingEnvironment):
-        raise ValueError(f"an environment of type {type(inner).__name__}; expected PackingEnvironment")
-    return inner

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.black_box.environment import SearchEnvironment
-from tasks.task import Action, Observation
+from tasks.task import Action, Observation, unwrap
 
 _FIRST_STEP = 0.2
 """Standard deviation of the first points, in the units of the action."""
@@ -30,10 +30,7 @@ class EvolutionExpert:
         Raises:
             ValueError: If the environment is not one of this family.
         """
-        inner = environment.unwrapped
-        if not isinstance(inner, SearchEnvironment):
-            raise ValueError(f"an environment of type {type(inner).__name__}; expected SearchEnvironment")
-        self._environment = inner
+        self._environment = inner = unwrap(environment, SearchEnvironment)
         self._generator = np.random.default_rng([inner.function, inner.dimension, inner.instance])
         self._starts = 0
         self._start(inner.start)

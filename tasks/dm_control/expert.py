@@ -13,7 +13,7 @@ from tasks.dm_control.environment import SuiteEnvironment
 from tasks.dm_control.poles import Pumping, SwingUp
 from tasks.dm_control.reaching import Homing, Reaching, Regulation
 from tasks.dm_control.swimming import Swimming
-from tasks.task import Action, Observation
+from tasks.task import Action, Observation, unwrap
 
 
 class Controller(Protocol):
@@ -45,9 +45,7 @@ class ControllerExpert:
         Raises:
             ValueError: If the environment is not one of this family.
         """
-        inner = environment.unwrapped
-        if not isinstance(inner, SuiteEnvironment):
-            raise ValueError(f"an environment of type {type(inner).__name__}; expected SuiteEnvironment")
+        inner = unwrap(environment, SuiteEnvironment)
         self._controller = CONTROLLERS[inner.domain](inner)
 
     def act(self, observation: Observation) -> Action:

@@ -13,7 +13,7 @@ from tasks.first_person.hunting import Hunt
 from tasks.first_person.shooting import Lead, Shoot, Storm, Strafe
 from tasks.first_person.sight import Sight
 from tasks.first_person.walking import Find, Gather
-from tasks.task import Action, Observation
+from tasks.task import Action, Observation, unwrap
 
 
 class Script(Protocol):
@@ -46,11 +46,8 @@ class ScriptedExpert:
         Raises:
             ValueError: If the environment is not one of this family.
         """
-        inner = environment.unwrapped
-        if not isinstance(inner, FirstPersonEnvironment):
-            raise ValueError(f"an environment of type {type(inner).__name__}; expected FirstPersonEnvironment")
-        self._environment = inner
-        self._script = _SCRIPTS[inner.scenario.expert]()
+        self._environment = unwrap(environment, FirstPersonEnvironment)
+        self._script = _SCRIPTS[self._environment.scenario.expert]()
 
     def act(self, observation: Observation) -> Action:
         """Return what the script does in the engine's state."""

@@ -11,7 +11,7 @@ from ortools.sat.python import cp_model
 
 from tasks.job_shop.environment import ShopEnvironment
 from tasks.job_shop.problem import Instance
-from tasks.task import Action, Observation
+from tasks.task import Action, Observation, unwrap
 
 _DETERMINISTIC_TIME = 2.0
 
@@ -61,7 +61,7 @@ class SolverExpert:
         Raises:
             ValueError: If the environment is not one of this family.
         """
-        self._environment = _shop_of(environment)
+        self._environment = unwrap(environment, ShopEnvironment)
         instance = self._environment.instance
         starts, self._is_proven = schedule_optimally(instance)
         self._end = int((starts + instance.times).max())
@@ -98,7 +98,7 @@ class RuleExpert:
 
     def reset(self, environment: gymnasium.Env) -> None:
         """Begin an episode."""
-        self._environment = _shop_of(environment)
+        self._environment = unwrap(environment, ShopEnvironment)
 
     def act(self, observation: Observation) -> Action:
         """Return the place of the job that the rule prefers."""
@@ -112,10 +112,3 @@ class RuleExpert:
     def provenance(self) -> Mapping[str, Any]:
         """Name the rule."""
         return {"solver": self._rule.replace("_", " ")}
-
-
-def _shop_of(environment: gymnasium.Env) -> ShopEnvironment:
-    inner = environment.unwrapped
-    if not isinstance(inner, ShopEnvironment):
-        raise ValueError(f"an environment of type {type(inner).__name__}; expected ShopEnvironment")
-    return inner

@@ -11,7 +11,7 @@ from ortools.algorithms.python import knapsack_solver
 
 from tasks.knapsack.environment import KnapsackEnvironment
 from tasks.knapsack.problem import Instance
-from tasks.task import Action, Observation
+from tasks.task import Action, Observation, unwrap
 
 _SOLVER = "OR-Tools knapsack, dynamic programming"
 
@@ -50,10 +50,8 @@ class OptimalExpert:
         Raises:
             ValueError: If the environment is not one of this family.
         """
-        inner = environment.unwrapped
-        if not isinstance(inner, KnapsackEnvironment):
-            raise ValueError(f"an environment of type {type(inner).__name__}; expected KnapsackEnvironment")
-        self._environment, self._chosen = inner, choose_items(inner.instance)
+        self._environment = unwrap(environment, KnapsackEnvironment)
+        self._chosen = choose_items(self._environment.instance)
 
     def act(self, observation: Observation) -> Action:
         """Return whether the present item is in the choice."""

@@ -9,7 +9,7 @@ import numpy as np
 from metaworld.policies import ENV_POLICY_MAP
 
 from tasks.meta_world.environment import ManipulationEnvironment
-from tasks.task import Action, Observation
+from tasks.task import Action, Observation, unwrap
 
 
 class ScriptedExpert:
@@ -21,11 +21,8 @@ class ScriptedExpert:
         Raises:
             ValueError: If the environment is not one of this family.
         """
-        inner = environment.unwrapped
-        if not isinstance(inner, ManipulationEnvironment):
-            raise ValueError(f"an environment of type {type(inner).__name__}; expected ManipulationEnvironment")
-        self._environment = inner
-        self._script = ENV_POLICY_MAP[f"{inner.name}-v3"]()
+        self._environment = unwrap(environment, ManipulationEnvironment)
+        self._script = ENV_POLICY_MAP[f"{self._environment.name}-v3"]()
 
     def act(self, observation: Observation) -> Action:
         """Return what the script does in the simulation's state."""

@@ -19,7 +19,7 @@ from tasks.babyai.environment import decode_view
 from tasks.minigrid.memory import BALL, EMPTY, GOAL, KEY, OPEN, UNSEEN, GridMemory
 from tasks.minigrid.missions import Mission, parse_mission
 from tasks.minigrid.planner import Planner
-from tasks.task import Observation
+from tasks.task import Observation, unwrap
 
 _WITH_A_FIXED_GOAL = (CrossingEnv, DistShiftEnv, DynamicObstaclesEnv, EmptyEnv, LavaGapEnv)
 """Environments whose goal square is in the same place in every episode, with nothing to do before."""
@@ -42,10 +42,7 @@ class PlannerExpert:
         Raises:
             ValueError: If the environment is not one of MiniGrid's.
         """
-        inner = environment.unwrapped
-        if not isinstance(inner, MiniGridEnv):
-            raise ValueError(f"an environment of type {type(inner).__name__}; expected one of MiniGrid's")
-        self._environment = inner
+        self._environment = inner = unwrap(environment, MiniGridEnv)
         self._memory = GridMemory(inner.width, inner.height, sees_through_walls=inner.see_through_walls)
         self._mission = parse_mission(inner.mission)
         self._is_moving = isinstance(inner, DynamicObstaclesEnv)

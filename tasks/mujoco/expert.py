@@ -12,7 +12,7 @@ from mujoco import MjData, mj_resetData, mj_step  # pyright: ignore[reportAttrib
 from numpy.typing import NDArray
 
 from tasks.mujoco.reach import ReachPlan
-from tasks.task import Action, Observation
+from tasks.task import Action, Observation, unwrap
 
 Matrix = NDArray[np.floating[Any]]
 
@@ -34,7 +34,7 @@ class BalancingExpert:
 
     def reset(self, environment: gymnasium.Env) -> None:
         """Begin an episode."""
-        self._robot = simulated(environment)
+        self._robot = unwrap(environment, MujocoEnv)
         if self._gains is None:
             matrices = linearise(self._robot)
             self._gains = solve_regulator(*matrices, self._costs, self._effort_cost)
@@ -56,7 +56,7 @@ class ReachingExpert:
 
     def reset(self, environment: gymnasium.Env) -> None:
         """Begin an episode: try the plans that end with the elbow on either side."""
-        self._robot = simulated(environment)
+        self._robot = unwrap(environment, MujocoEnv)
         data = self._robot.data
         self._goal_m = data.qpos[2:4].copy()
         self._plan = ReachPlan(self._robot.dt)
@@ -72,18 +72,6 @@ class ReachingExpert:
     def provenance(self) -> Mapping[str, Any]:
         """Return the kind of control and the simulator's version."""
         return {"planner": "Gauss-Newton over the next 25 torques", "versions": {"mujoco": version("mujoco")}}
-
-
-def simulated(environment: gymnasium.Env) -> MujocoEnv:
-    """Return the simulation inside an environment.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    inner = environment.unwrapped
-    if not isinstance(inner, MujocoEnv):
-        raise ValueError(f"an environment of type {type(inner).__name__}; expected gymnasium's MujocoEnv")
-    return inner
 
 
 def linearise(robot: MujocoEnv) -> tuple[Matrix, Matrix]:

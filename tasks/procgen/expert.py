@@ -12,7 +12,7 @@ from tasks.planning import Budget, Plan, Planner
 from tasks.procgen.environment import ProcgenEnvironment, open_level
 from tasks.procgen.explorer import COPIES, explore
 from tasks.procgen.simulator import NOTHING, ProcgenSimulator
-from tasks.task import Action, Observation
+from tasks.task import Action, Observation, unwrap
 
 BUDGET = Budget(rounds=1, width=24, horizon=40, commit=10)
 """24 plans a decision, each after the repetition of what was done: up to 350,000 steps an episode, 20 CPU-seconds."""
@@ -29,7 +29,7 @@ class PlannerExpert:
         Raises:
             ValueError: If the environment is not one of this family.
         """
-        self._environment = _unwrap(environment)
+        self._environment = unwrap(environment, ProcgenEnvironment)
         self._levels = open_level(self._environment.game, self._environment.level, BUDGET.width)
         self._planner = Planner(_ACTIONS, BUDGET, np.random.default_rng(self._environment.level))
         self._ahead: Plan = ()
@@ -55,7 +55,7 @@ class ExplorerExpert:
         Raises:
             ValueError: If the environment is not one of this family.
         """
-        inner = _unwrap(environment)
+        inner = unwrap(environment, ProcgenEnvironment)
         levels = open_level(inner.game, inner.level, COPIES)
         try:
             self._way = explore(levels, _ACTIONS, np.random.default_rng(inner.level))
@@ -71,10 +71,3 @@ class ExplorerExpert:
     def provenance(self) -> Mapping[str, Any]:
         """Return the method, the length of the way and envpool's version."""
         return {"planner": "Go-Explore", "way_steps": len(self._way), "envpool": version("envpool")}
-
-
-def _unwrap(environment: gymnasium.Env) -> ProcgenEnvironment:
-    inner = environment.unwrapped
-    if not isinstance(inner, ProcgenEnvironment):
-        raise ValueError(f"an environment of type {type(inner).__name__}; expected ProcgenEnvironment")
-    return inner

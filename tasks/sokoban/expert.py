@@ -9,7 +9,7 @@ import gymnasium
 from tasks.sokoban.environment import SokobanEnvironment
 from tasks.sokoban.problem import MOST_MOVES
 from tasks.sokoban.search import MOST_STATES, solve_level
-from tasks.task import Action, Observation
+from tasks.task import Action, Observation, unwrap
 
 
 class PlannerExpert:
@@ -22,9 +22,7 @@ class PlannerExpert:
             ValueError: If the environment is not one of this family, or the level can't be solved any more.
             SearchCappedError: If the level needs a longer search than it is granted; none does at its beginning.
         """
-        inner = environment.unwrapped
-        if not isinstance(inner, SokobanEnvironment):
-            raise ValueError(f"an environment of type {type(inner).__name__}; expected SokobanEnvironment")
+        inner = unwrap(environment, SokobanEnvironment)
         moves = solve_level(inner.level, most_moves=MOST_MOVES)
         if moves is None:
             raise ValueError(f"a level without a solution in {MOST_MOVES} moves; expected one with:\n{inner.level}")

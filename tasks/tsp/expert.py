@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium
 
-from tasks.task import Observation
+from tasks.task import Observation, unwrap
 from tasks.tsp.environment import TourEnvironment
 from tasks.tsp.problem import Instance
 from tasks.tsp.routing import route
@@ -53,10 +53,7 @@ class TourExpert:
         Raises:
             ValueError: If the environment is not one of this family.
         """
-        inner = environment.unwrapped
-        if not isinstance(inner, TourEnvironment):
-            raise ValueError(f"an environment of type {type(inner).__name__}; expected TourEnvironment")
-        self._environment = inner
+        self._environment = inner = unwrap(environment, TourEnvironment)
         tour, self._provenance = self._plan(inner.instance)
         self._tour = turn_tour(tour, inner.variant.start, backwards=inner.variant.backwards)
 

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 from ortools.constraint_solver import pywrapcp, routing_enums_pb2
 
-from tasks.task import Action, Observation
+from tasks.task import Action, Observation, unwrap
 from tasks.vehicle_routing.environment import RoutingEnvironment
 from tasks.vehicle_routing.problem import Instance
 
@@ -97,7 +97,7 @@ class PlannedExpert:
         Raises:
             ValueError: If the environment is not one of this family.
         """
-        self._environment = _routing_of(environment)
+        self._environment = unwrap(environment, RoutingEnvironment)
         instance = self._environment.instance
         routes = find_routes(instance) if self._plan == "solver" else save_ways(instance)
         self._planned = instance.length(routes)
@@ -125,7 +125,7 @@ class NearestExpert:
 
     def reset(self, environment: gymnasium.Env) -> None:
         """Begin an episode."""
-        self._environment = _routing_of(environment)
+        self._environment = unwrap(environment, RoutingEnvironment)
 
     def act(self, observation: Observation) -> Action:
         """Return the first rank, or the depot."""
@@ -134,10 +134,3 @@ class NearestExpert:
     def provenance(self) -> Mapping[str, Any]:
         """Name the rule."""
         return {"solver": "nearest customer"}
-
-
-def _routing_of(environment: gymnasium.Env) -> RoutingEnvironment:
-    inner = environment.unwrapped
-    if not isinstance(inner, RoutingEnvironment):
-        raise ValueError(f"an environment of type {type(inner).__name__}; expected RoutingEnvironment")
-    return inner

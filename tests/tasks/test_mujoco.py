@@ -12,14 +12,14 @@ from tasks.proof import find_doubt
 from tasks.registry import get_task, tasks_of
 from tasks.rollout import measure_reference_scores, roll_out
 from tasks.specialists.expert import UntrainedError
-from tasks.task import schema_of
+from tasks.task import schema_of, unwrap
 
 pytest.importorskip("mujoco", reason="needs the extra mujoco")
 
 from gymnasium.envs.mujoco import MujocoEnv
 
 from tasks.mujoco.environment import ROBOTS, MujocoEnvironment
-from tasks.mujoco.expert import BalancingExpert, linearise, simulated, solve_regulator
+from tasks.mujoco.expert import BalancingExpert, linearise, solve_regulator
 from tasks.mujoco.feedback import apply_gains
 from tasks.mujoco.reach import ReachPlan, find_angles_rad, find_tip_m
 
@@ -54,9 +54,7 @@ def test_actions_are_stretched_to_the_actuators_range() -> None:
 
     environment.step(np.full(7, 0.5, dtype=np.float32))
 
-    inner = environment.unwrapped
-    assert isinstance(inner, MujocoEnv)
-    np.testing.assert_allclose(inner.data.ctrl, 1.0)
+    np.testing.assert_allclose(unwrap(environment, MujocoEnv).data.ctrl, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +86,7 @@ def test_the_regulator_of_the_simplest_system_is_the_golden_ratios() -> None:
 
 
 def test_poles_fall_by_themselves_and_stand_under_the_regulator() -> None:
-    robot = simulated(MujocoEnvironment(ROBOTS["InvertedDoublePendulum"]))
+    robot = unwrap(MujocoEnvironment(ROBOTS["InvertedDoublePendulum"]), MujocoEnv)
     a, b = linearise(robot)
 
     gains = solve_regulator(a, b, np.eye(6), np.eye(1))
@@ -147,5 +145,5 @@ def test_the_arm_that_reaches_is_proven_and_better_than_published() -> None:
 
 
 def test_experts_need_a_simulation() -> None:
-    with pytest.raises(ValueError, match="expected gymnasium's MujocoEnv"):
+    with pytest.raises(ValueError, match="an environment of type CartPoleEnv; expected MujocoEnv"):
         BalancingExpert((1.0,), 1.0).reset(gymnasium.make("CartPole-v1"))
