@@ -11,8 +11,8 @@ def clean(thing: Thing, *, dry_run: bool = False, min_age_s: float = MIN_AGE_S) 
     """Remove what lies in the folder of a thing and no manifest refers to; what a writer is at work on stays.
 
     That is the data of writers that were stopped, replaced data that could not be removed, files that the manifest does
-    not list, and the training states of a checkpoint that is complete. A broken manifest may refer to anything, so
-    nothing is removed beside one.
+    not list, and the training states of a checkpoint or a specialist that is complete. A broken manifest may refer to
+    anything, so nothing is removed beside one.
 
     Args:
         thing: Where to look.

@@ -27,21 +27,14 @@ class Arena(gymnasium.Wrapper):
     def __init__(self, task: Task) -> None:
         super().__init__(open_environment(task))
         space, action_space = self.env.observation_space, self.env.action_space
-        parts = list(space.values()) if isinstance(space, spaces.Dict) else []
-        if (
-            not all(
-                isinstance(part, spaces.Box) and part.dtype == np.float32 and len(part.shape) == 1 for part in parts
-            )
-            or not parts
-            or not isinstance(action_space, spaces.Box)
-        ):
+        parts = [part for part in space.values() if _is_vector(part)] if isinstance(space, spaces.Dict) else []
+        if not isinstance(space, spaces.Dict) or len(parts) < len(space) or not isinstance(action_space, spaces.Box):
             raise ValueError(
                 f"task {task.id!r} has the observations {space} and the actions {action_space}; a specialist expects "
                 "vectors of float32 and continuous actions"
             )
-        self.observation_space = spaces.Box(
-            -1.0, 1.0, (sum(math.prod(part.shape or ()) for part in parts),), np.float32
-        )
+        size = sum(math.prod(part.shape or ()) for part in parts)
+        self.observation_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
         self.action_space = action_space
         self._seeds = np.random.default_rng(0)
 
