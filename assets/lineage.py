@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from assets.resources import Experiment, Stores
+from assets.selection import trained_tasks
 from storage.manifest import ManifestError
 
 
@@ -17,7 +18,7 @@ def changed_tasks(stores: Stores, experiment: Experiment) -> dict[str, str]:
     """
     trained = stores.shards.read(experiment.name)
     changed: dict[str, str] = {}
-    for task_id in experiment.task_ids:
+    for task_id in trained_tasks(stores, experiment):
         present = stores.trajectories.read(task_id).manifest.digest
         try:
             tokens = stores.tokens.read(task_id).manifest

@@ -11,6 +11,7 @@ from assets.checkpoint import checkpoint_folder
 from assets.evaluation import judge_evaluation, read_evaluation
 from assets.materialization import OWNERS, find_or_make, picture, report_one, table
 from assets.resources import Experiment, Progress, Stores
+from assets.selection import trained_tasks
 from storage.folder import StoredFolder
 from storage.manifest import MANIFEST_NAME, Manifest
 from tasks.charts import draw_threshold_curve, to_png
@@ -35,7 +36,7 @@ def report(stores: Stores, experiment: Experiment, progress: Progress) -> dg.Mat
     """Write up the evaluation of the experiment's checkpoint."""
     folder = report_folder(stores, experiment)
     checkpoint = checkpoint_folder(stores, experiment).read()
-    evaluations = {task_id: read_evaluation(stores, task_id).manifest for task_id in experiment.task_ids}
+    evaluations = {task_id: read_evaluation(stores, task_id).manifest for task_id in trained_tasks(stores, experiment)}
     digests = {task_id: manifest.digest for task_id, manifest in evaluations.items()}
     recipe = {"code_version": CODE_VERSION, "checkpoint": checkpoint.digest, "evaluations": digests}
 

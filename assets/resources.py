@@ -59,6 +59,9 @@ class Experiment(dg.ConfigurableResource):
     tasks: str = Field(default="demo", description="Selections, families or task ids, with commas between.")
     num_episodes: int = Field(default=0, description="Expert episodes a task; 0 leaves it to the task.")
     num_evaluation_episodes: int = Field(default=20, description="Episodes that a score is the mean of.")
+    only_proven: bool = Field(
+        default=False, description="Train and evaluate on the tasks whose expert is proven; the others are listed."
+    )
     specialist_share: float = Field(default=1.0, description="Share of its recipe's steps that a specialist trains.")
     num_processes: int = Field(default=0, description="Processes of a stage; 0 is one a core.")
     minimum_return_share: float = Field(

@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets.materialization import OWNERS, Made, find_or_make, report_one, table
 from assets.resources import Experiment, Progress, Stores
+from assets.selection import trained_tasks
 from assets.tokens import read_tokenizer
 from db1_model.vocabulary import Vocabulary
 from storage.manifest import Manifest, ManifestError
@@ -26,7 +27,7 @@ _ORDER_SEED = 0
 )
 def shards(stores: Stores, experiment: Experiment, progress: Progress) -> dg.MaterializeResult:
     """Pack the shards of every task, and write the index that training reads."""
-    store, name, tasks = stores.shards, experiment.name, experiment.task_ids
+    store, name, tasks = stores.shards, experiment.name, trained_tasks(stores, experiment)
     _, vocabulary = read_tokenizer(stores, experiment)
     tracked = progress.track("shards", tasks, total=len(tasks), unit="tasks")
     packed = {task_id: _pack(stores, experiment, task_id, vocabulary) for task_id in tracked}

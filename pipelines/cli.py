@@ -14,6 +14,7 @@ from rich.markup import escape
 from assets.evaluation import read_evaluation
 from assets.report import report_folder
 from assets.resources import Experiment, Stores
+from assets.selection import trained_tasks
 from pipelines import import_commands, model_commands, store_commands, task_commands, token_commands
 from pipelines.definitions import define
 from pipelines.experiments import get_experiment
@@ -126,7 +127,8 @@ def _make(runs: list[StageRun], experiment: Experiment) -> None:
     with dg.DagsterInstance.from_ref(reference) as instance, Terminal(console) as terminal:
         defs = define(dg.ResourceDefinition.hardcoded_resource(terminal))
         try:
-            make_stages(runs, defs.resolve_implicit_global_asset_job_def(), instance, experiment, tell=terminal.tell)
+            job = defs.resolve_implicit_global_asset_job_def()
+            make_stages(runs, job, instance, experiment, tell=terminal.tell, warn=terminal.warn)
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
             console.print("[yellow]stopped[/]; the same command goes on from here")
             raise typer.Exit(_INTERRUPTED) from None
@@ -134,7 +136,7 @@ def _make(runs: list[StageRun], experiment: Experiment) -> None:
 
 def _show_scores(experiment: Experiment) -> None:
     stores = Stores(root=Locations.from_environment().root)
-    evaluations = [read_evaluation(stores, task_id).manifest for task_id in experiment.task_ids]
+    evaluations = [read_evaluation(stores, task_id).manifest for task_id in trained_tasks(stores, experiment)]
     console.print(draw_scores_table(evaluations))
     console.print(summarise_scores(evaluations))
     if (report := report_folder(stores, experiment)).exists:

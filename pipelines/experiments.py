@@ -32,11 +32,11 @@ _DEMO_TRAINING = {
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     "demo": Experiment(name="demo", tasks="demo", training=_DEMO_TRAINING),
-    "proof": Experiment(name="proof", tasks="full", num_episodes=10),
-    "small": Experiment(name="small", tasks="full", training={"preset": "db1-small"}),
-    "medium": Experiment(name="medium", tasks="full", training={"preset": "db1-medium"}),
-    "full": Experiment(name="full", tasks="full", training={"preset": "db1-1.2b"}),
-    "gato": Experiment(name="gato", tasks="full", training={"preset": "gato-1.2b"}),
+    "proof": Experiment(name="proof", tasks="full", only_proven=True, num_episodes=10),
+    "small": Experiment(name="small", tasks="full", only_proven=True, training={"preset": "db1-small"}),
+    "medium": Experiment(name="medium", tasks="full", only_proven=True, training={"preset": "db1-medium"}),
+    "full": Experiment(name="full", tasks="full", only_proven=True, training={"preset": "db1-1.2b"}),
+    "gato": Experiment(name="gato", tasks="full", only_proven=True, training={"preset": "gato-1.2b"}),
 }
 """What can be made: ``demo`` takes minutes on two cores, ``full`` is DB1's size on all tasks, ``gato`` Gato's way.
 

@@ -22,7 +22,8 @@ def define_stage(stage: str) -> dg.OpDefinition:
 
         job = context.repository_def.get_implicit_global_asset_job_def()
         runs = plan_runs([stage], experiment.task_ids)
-        make_stages(runs, job, context.instance, experiment, tell=tell, tags={"db1/started_by": context.run_id})
+        tags = {"db1/started_by": context.run_id}
+        make_stages(runs, job, context.instance, experiment, tell=tell, warn=context.log.warning, tags=tags)
 
     return make
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import os
 import platform
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import dagster as dg
 
 from assets.partitions import find_ranges, group_by_family, partitions_of, specialists_of
-from assets.resources import Experiment
+from assets.resources import Experiment, Stores
+from assets.selection import trained_tasks
+from storage.locations import Locations
 
 STAGES = (
     "specialists",
@@ -26,6 +29,7 @@ STAGES = (
 """All stages, in the order of the data."""
 
 PARTITIONED_STAGES = ("specialists", "trajectories", "tokens", "evaluation")
+_BEFORE_THE_PROOF = ("specialists", "trajectories")
 _PROCESS_TAG = ".dagster/db1_process"  # the UI hides tags that begin like this
 _RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
@@ -51,6 +55,12 @@ class StageRun:
     def asset_key(self) -> dg.AssetKey:
         """Key of the asset that the run makes."""
         return dg.AssetKey([self.stage, self.family] if self.family else [self.stage])
+
+    @property
+    def task_ids(self) -> Sequence[str]:
+        """Tasks of the range; none where the stage has no tasks."""
+        keys = partitions_of(self.family).get_partition_keys() if self.family else []
+        return keys[keys.index(self.first_task) : keys.index(self.last_task) + 1] if keys else []
 
     @property
     def tags(self) -> dict[str, str]:
@@ -79,11 +89,13 @@ def make_stages(
     experiment: Experiment,
     *,
     tell: Callable[[StageRun, dg.ExecuteInProcessResult | None], None],
+    warn: Callable[[str], None] = warnings.warn,
     tags: Mapping[str, str] | None = None,
 ) -> None:
     """Do the runs one after another in this process; what is made already is found and left as it is.
 
-    A run that fails does not keep the other runs of its stage from being done, but the stages after it.
+    A run that fails does not keep the other runs of its stage from being done, but the stages after it. An experiment
+    that takes proven tasks alone goes on with those, whatever became of the others.
 
     Args:
         runs: What ``plan_runs`` returned.
@@ -91,6 +103,7 @@ def make_stages(
         instance: Where the runs are recorded.
         experiment: What is made.
         tell: Called before each run, without a result, and after it.
+        warn: Called with the errors of runs that do not end the experiment.
         tags: Tags of every run.
 
     Raises:
@@ -102,9 +115,9 @@ def make_stages(
         "resources": {"experiment": {"config": experiment.model_dump()}},
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
-    for _, of_stage in itertools.groupby(runs, key=lambda run: run.stage):
+    for stage, of_stage in itertools.groupby(runs, key=lambda run: run.stage):
         errors: dict[StageRun, Exception] = {}
-        for run in of_stage:
+        for run in _keep_proven(list(of_stage), experiment):
             tell(run, None)
             try:
                 result = job.execute_in_process(
@@ -117,11 +130,24 @@ def make_stages(
                 errors[run] = error
             else:
                 tell(run, result)
-        if len(errors) == 1:
+        if experiment.only_proven and stage in _BEFORE_THE_PROOF:
+            for run, error in errors.items():
+                warn(f"{run.asset_key.to_user_string()}: {error}")
+        elif len(errors) == 1:
             raise next(iter(errors.values()))
-        if errors:
+        elif errors:
             reasons = (f"{run.asset_key.to_user_string()}: {error}" for run, error in errors.items())
             raise StageFailedError("\n".join([f"{len(errors)} runs failed, the others are made", *reasons]))
+
+
+def _keep_proven(runs: list[StageRun], experiment: Experiment) -> list[StageRun]:
+    """Return the runs without the tasks that an experiment of proven tasks leaves out."""
+    stage = runs[0].stage
+    if not experiment.only_proven or stage in _BEFORE_THE_PROOF or stage not in PARTITIONED_STAGES:
+        return runs
+    wanted = {task_id for run in runs for task_id in run.task_ids}
+    proven = trained_tasks(Stores(root=Locations.from_environment().root), experiment)
+    return plan_runs([stage], [task_id for task_id in proven if task_id in wanted])
 
 
 def close_orphans(instance: dg.DagsterInstance) -> int:

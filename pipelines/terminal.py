@@ -76,6 +76,10 @@ class Terminal:
                 rate = f"{total} {unit} in {elapsed_s:.1f} s, {total / elapsed_s:.1f}/s"
                 self.console.print(f"  [dim]{escape(f'{name}: {rate}')}[/]")
 
+    def warn(self, line: str) -> None:
+        """Show a line that stays, about something that went wrong and does not end the command."""
+        self.console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
+
     def say(self, line: str) -> None:
         """Show a line in the place of the last one."""
         if self.console.is_terminal:

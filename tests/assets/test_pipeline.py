@@ -159,7 +159,7 @@ def test_deleted_data_come_back_with_equal_digests(copied: Pipeline) -> None:
 
 class Failing(Progress):
     def track(self, name: str, items: Iterable[Item], *, total: int, unit: str) -> Iterator[Item]:
-        if name == FIRST:
+        if name.startswith(FIRST):
             raise KeyError(f"no way on at {name}")
         return super().track(name, items, total=total, unit=unit)
 
@@ -174,6 +174,20 @@ def test_a_task_that_fails_is_named_and_does_not_stop_the_others(copied: Pipelin
 
     assert copied.told("trajectories/control", "work", FIRST) == "made now"
     assert copied.told("trajectories/control", "work", SECOND).startswith("none")
+
+
+def test_an_experiment_of_proven_tasks_goes_on_without_those_that_failed(tmp_path: Path) -> None:
+    proven = Experiment(**{**TINY.model_dump(), "only_proven": True, "num_evaluation_episodes": 20})
+    warned: list[str] = []
+    with dg.DagsterInstance.ephemeral() as instance, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DB1_DATA", str(tmp_path))
+        pipeline = Pipeline(tmp_path, instance, Failing(), proven)
+        runs = plan_runs(["trajectories", "catalogue", "tokenizer", "tokens", "shards"], TASKS)
+        make_stages(runs, pipeline.job, instance, proven, tell=lambda *_: None, warn=warned.append)
+
+        assert f"{FIRST}: KeyError" in "".join(warned)
+        assert pipeline.told("catalogue", "proven") == 1
+        assert list(pipeline.stores.shards.read("tiny")) == [SECOND]
 
 
 def test_an_expert_no_better_than_chance_blocks_what_follows(copied: Pipeline) -> None:
