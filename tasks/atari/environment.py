@@ -4,10 +4,10 @@ from functools import cache
 from math import gcd
 from typing import Any
 
-import ale_py
+import ale_py  # pyright: ignore[reportMissingImports]
 import gymnasium
 import numpy as np
-from ale_py import roms
+from ale_py import roms  # pyright: ignore[reportMissingImports]
 from gymnasium import spaces
 from numpy.typing import NDArray
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import envpool
+import envpool  # pyright: ignore[reportMissingImports]
 import gymnasium
 import numpy as np
 from gymnasium import spaces

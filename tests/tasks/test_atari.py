@@ -10,7 +10,7 @@ from tasks.rollout import measure_reference_scores, roll_out
 
 pytest.importorskip("ale_py", reason="needs the extra atari")
 
-from ale_py import roms
+from ale_py import roms  # pyright: ignore[reportMissingImports]
 
 from tasks.atari.environment import NUM_STEPS, AtariEnvironment, shrink
 from tasks.atari.expert import PlannerExpert, ScriptedExpert
