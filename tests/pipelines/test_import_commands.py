@@ -84,8 +84,8 @@ def test_what_is_exported_and_imported_is_told_and_listed_as_imported(store: Tra
     after = list(store.read(TASK.id))
     assert [one.seed for one in after] == [one.seed for one in before[:5]]
     assert all(np.array_equal(mine.actions, yours.actions) for mine, yours in zip(after, before, strict=False))
-    listed = run("tasks", TASK.id)[1]
-    assert "imported" in listed
+    listed = run("tasks", TASK.id, "--json")[1]
+    assert '"expert_route": "imported"' in listed
     code, told = run(*source, "csv")
     assert (code, "unknown format 'csv'" in told) == (1, True)
     code, told = run("export", TASK.id, "--to", str(tmp_path), "--format", "d4rl")
