@@ -10,6 +10,7 @@ from assets.materialization import OWNERS, find_or_make, report_one, table
 from assets.resources import Experiment, Stores
 from storage.folder import StoredFolder
 from storage.manifest import ManifestError
+from storage.trajectories import KIND
 from tasks.catalogue import list_entries, summarise_families, to_markdown
 from tasks.registry import families, get_task
 
@@ -45,6 +46,6 @@ def catalogue(stores: Stores, experiment: Experiment) -> dg.MaterializeResult:
 
 def _digest(stores: Stores, task_id: str) -> str:
     try:
-        return stores.trajectories.read(task_id).manifest.digest
+        return StoredFolder(stores.locations.trajectories, KIND, task_id).read_manifest().digest
     except ManifestError:
         return ""
