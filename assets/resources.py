@@ -5,7 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
@@ -63,6 +63,10 @@ class Experiment(dg.ConfigurableResource):
         default=False, description="Train and evaluate on the tasks whose expert is proven; the others are listed."
     )
     specialist_share: float = Field(default=1.0, description="Share of its recipe's steps that a specialist trains.")
+    tour_tier: Literal["", "fast", "certified", "proven"] = Field(
+        default="",
+        description="How far tours are certified; by default proven, but certified where 200 nodes are for training.",
+    )
     num_processes: int = Field(default=0, description="Processes of a stage; 0 is one a core.")
     minimum_return_share: float = Field(
         default=0.0,

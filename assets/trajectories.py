@@ -16,6 +16,7 @@ from tasks.registry import get_task, tasks_of
 from tasks.rollout import Players, measure_reference_scores, record_expert, start_players
 from tasks.specialists.expert import with_specialist
 from tasks.task import EVALUATION_SEED, Task, schema_of
+from tasks.tsp.instances import with_tier
 
 CODE_VERSION = "1"
 
@@ -45,6 +46,8 @@ def define_trajectories(family: str) -> dg.AssetsDefinition:
                 progress.say(f"{task_id}: imported episodes stay as they are; --replace-imported lets the expert play")
                 return Made(imported, found=True, seconds=0.0)
             task, specialist = with_specialist(get_task(task_id), stores.locations.specialists)
+            if experiment.tour_tier and task.family == "tsp":
+                task = with_tier(task, experiment.tour_tier)
             recipe = trajectories_recipe(task, experiment) | ({"specialist": specialist} if specialist else {})
             name = f"{task_id} ({keys.index(task_id) + 1} of {len(keys)})" if len(keys) > 1 else task_id
             return find_or_make(

@@ -15,7 +15,7 @@ from assets.evaluation import read_evaluation
 from assets.report import report_folder
 from assets.resources import Experiment, Stores
 from assets.selection import trained_tasks
-from pipelines import import_commands, model_commands, store_commands, task_commands, token_commands
+from pipelines import import_commands, model_commands, store_commands, task_commands, token_commands, tour_commands
 from pipelines.definitions import define
 from pipelines.experiments import get_experiment
 from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
@@ -93,6 +93,8 @@ app.command()(model_commands.parity)
 app.command()(token_commands.tokens)
 app.command("import")(import_commands.import_episodes)
 app.command("export")(import_commands.export_episodes)
+app.command("tour")(tour_commands.solve_file)
+app.command("verify-tours")(tour_commands.verify_tours)
 app.command()(store_commands.doctor)
 app.command("clean")(store_commands.remove_strays)
 app.add_typer(model_commands.checkpoints, name="checkpoint")

@@ -50,11 +50,16 @@ def alpha_candidates(
         Helsgaun, "An effective implementation of the Lin-Kernighan traveling salesman heuristic", 2000, section 4.1.
     """
     num_candidates = min(num_candidates, len(distances) - 1)
-    alpha = _alpha(np.ascontiguousarray(distances, dtype=np.int64), potentials)
+    alpha = one_tree_excess(distances, potentials)
     np.fill_diagonal(alpha, np.iinfo(np.int64).max)
     chosen = np.lexsort((distances, alpha), axis=1)[:, :num_candidates]
     order = np.argsort(np.take_along_axis(distances, chosen, axis=1), axis=1, kind="stable")
     return np.ascontiguousarray(np.take_along_axis(chosen, order, axis=1))
+
+
+def one_tree_excess(distances: NDArray[np.int64], potentials: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how much longer the shortest 1-tree gets when it must use each edge: its alpha, shape (nodes, nodes)."""
+    return _alpha(np.ascontiguousarray(distances, dtype=np.int64), potentials)
 
 
 @njit(cache=True)

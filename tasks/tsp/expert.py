@@ -7,18 +7,32 @@ import gymnasium
 
 from tasks.task import Observation, unwrap
 from tasks.tsp.environment import TourEnvironment
-from tasks.tsp.problem import Instance
+from tasks.tsp.problem import EVALUATION, Instance
 from tasks.tsp.routing import route
-from tasks.tsp.solver import CHAIN, SEED, solve_tour, versions
+from tasks.tsp.solver import CHAIN, SEED, Tier, solve_tour, versions
 from tasks.tsp.tour import Tour, tour_length, turn_tour
 
 Plan = Callable[[Instance], tuple[Tour, Mapping[str, Any]]]
 """Returns a closed tour of an instance, and JSON values that say how it was found."""
 
 
-def solver_plan(instance: Instance) -> tuple[Tour, Mapping[str, Any]]:
-    """Plan a tour within 0.1 % of the shortest on average, with a lower bound that anyone can check."""
-    solution = solve_tour(instance.distances)
+_ALWAYS_PROVEN = 100
+
+
+def tier_of(instance: Instance) -> Tier:
+    """Return how far an instance's tour is certified by default: proven, unless it is a large one for training."""
+    is_small = instance.num_nodes <= _ALWAYS_PROVEN
+    return "proven" if is_small or instance.key[1] == EVALUATION else "certified"
+
+
+def solver_plan(instance: Instance, tier: Tier | None = None) -> tuple[Tour, Mapping[str, Any]]:
+    """Plan the shortest tour or nearly so, with lower bounds: one proven, one that anyone can check by potentials.
+
+    Args:
+        instance: The instance.
+        tier: How far to certify; ``tier_of`` the instance when there is none.
+    """
+    solution = solve_tour(instance.distances, tier or tier_of(instance))
     return solution.tour, {
         "solver": CHAIN,
         "versions": versions(),
@@ -27,6 +41,10 @@ def solver_plan(instance: Instance) -> tuple[Tour, Mapping[str, Any]]:
         "length": solution.length,
         "lower_bound": solution.lower_bound,
         "certified_gap": solution.gap,
+        "proven": solution.is_proven,
+        "stage": solution.stage,
+        "nodes": solution.num_nodes,
+        "tree_bound": solution.tree_bound,
         "potentials": solution.potentials.tolist(),
     }
 
@@ -62,7 +80,7 @@ class TourExpert:
         return self._environment.rank_of(int(self._tour[self._environment.num_visited]))
 
     def provenance(self) -> Mapping[str, Any]:
-        """Return the solver, its versions and seed, the length and, where there is one, the bound with potentials."""
+        """Return the solver, its versions and seed, the length and, where there are any, its bounds."""
         return self._provenance
 
 

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import gymnasium
 
 from tasks.task import Expert, Task
 from tasks.tsp.problem import Problem
+
+if TYPE_CHECKING:
+    from tasks.tsp.solver import Tier
 
 
 def list_problems() -> list[Problem]:
@@ -42,6 +47,11 @@ def list_tasks() -> list[Task]:
     return [_describe(problem) for problem in list_problems()]
 
 
+def with_tier(task: Task, tier: Tier) -> Task:
+    """Return a task of this family whose expert certifies every tour so far, and no further."""
+    return replace(task, make_expert=partial(_make_expert, tier), code_version=f"{task.code_version}-{tier}")
+
+
 def _describe(problem: Problem) -> Task:
     where = "Chinese cities" if problem.over_china else "points of the unit square"
     return Task(
@@ -52,8 +62,12 @@ def _describe(problem: Problem) -> Task:
         num_episodes=3200,
         description=f"Visit {problem.num_nodes} {where} once each and come back, as short as possible.",
         licence="CC-BY-4.0" if problem.over_china else "Apache-2.0",
-        code_version="2",
-        baselines={name: partial(_make_expert, name) for name in ("nearest_neighbour", "or_tools")},
+        code_version="3",
+        baselines={
+            "nearest_neighbour": partial(_make_expert, "nearest_neighbour"),
+            "or_tools": partial(_make_expert, "or_tools"),
+            "local_search": partial(_make_expert, "fast"),
+        },
         floor="nearest_neighbour",
     )
 
@@ -71,5 +85,8 @@ def _make_expert(route: str) -> Expert:
         "solver": partial(TourExpert, solver_plan),
         "or_tools": partial(TourExpert, routing_plan),
         "nearest_neighbour": NearestNeighbour,
+        "fast": partial(TourExpert, partial(solver_plan, tier="fast")),
+        "certified": partial(TourExpert, partial(solver_plan, tier="certified")),
+        "proven": partial(TourExpert, partial(solver_plan, tier="proven")),
     }
     return makers[route]()

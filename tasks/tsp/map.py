@@ -110,7 +110,11 @@ def _gaps(record: EvaluationRecord) -> list[_Method]:
         zip(record.reference_scores["expert"]["seeds"], record.reference_scores["expert"]["returns"], strict=True)
     )
     methods = []
-    names = (("nearest_neighbour", "nearest neighbour", MUTED), ("or_tools", "OR-Tools routing", PALETTE[2]))
+    names = (
+        ("nearest_neighbour", "nearest neighbour", MUTED),
+        ("or_tools", "OR-Tools routing", PALETTE[2]),
+        ("local_search", "local search", PALETTE[4]),
+    )
     for key, name, colour in names:
         if key in record.reference_scores:
             scores = record.reference_scores[key]
@@ -147,6 +151,8 @@ def _certificate(expert: Episode) -> str:
     if "lower_bound" not in expert.provenance:
         return ""
     excess = expert.provenance["length"] / expert.provenance["lower_bound"] - 1
+    if excess == 0:
+        return "proven to be the shortest"
     return f"at most {100 * excess:.2f} % above the shortest"
 
 

@@ -37,3 +37,28 @@ def project(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _slope(latitude: NDArray[np.float64] | np.float64) -> NDArray[np.float64] | np.float64:
     return np.tan(np.pi / 4 + latitude / 2)
+
+
+def project_locally(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map degrees anywhere to a plane on which the way from the places' middle keeps its length and direction.
+
+    Args:
+        coordinates: Latitude and longitude in degrees, shape (places, 2).
+
+    Returns:
+        Kilometres east and north of the middle, shape (places, 2).
+
+    Source:
+        Snyder, "Map projections: a working manual", 1987, chapter 25 (azimuthal equidistant).
+    """
+    latitude, longitude = np.radians(coordinates).T
+    along = np.cos(latitude)
+    x, y, z = (along * np.cos(longitude)).mean(), (along * np.sin(longitude)).mean(), np.sin(latitude).mean()
+    middle_latitude, middle_longitude = np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)
+    turn = longitude - middle_longitude
+    east = along * np.sin(turn)
+    north = np.cos(middle_latitude) * np.sin(latitude) - np.sin(middle_latitude) * along * np.cos(turn)
+    inner = np.sin(middle_latitude) * np.sin(latitude) + np.cos(middle_latitude) * along * np.cos(turn)
+    away = np.arctan2(np.hypot(east, north), inner)
+    stretch = EARTH_RADIUS_M / 1000 * away / np.maximum(np.hypot(east, north), 1e-12)
+    return np.stack((stretch * east, stretch * north), axis=1)

@@ -20,6 +20,7 @@ def verify_tour(
     *,
     length: int | None = None,
     lower_bound: int | None = None,
+    tree_bound: int | None = None,
     potentials: Sequence[int] | None = None,
 ) -> list[str]:
     """Check a closed tour and what is claimed of it, by code that shares nothing with the solver.
@@ -28,8 +29,9 @@ def verify_tour(
         distances: Whole-number distances, shape (nodes, nodes).
         tour: Order of the nodes.
         length: Claimed length.
-        lower_bound: Claimed bound on the length of every tour.
-        potentials: Whole numbers from which the bound was computed, one a node; the bound is computed anew from them.
+        lower_bound: Claimed bound on the length of every tour, whatever proved it.
+        tree_bound: Claimed bound on the length of every tour by the potentials alone.
+        potentials: Whole numbers, one a node, from which that bound is computed anew.
 
     Returns:
         What is wrong, one sentence each; empty when all holds.
@@ -42,11 +44,13 @@ def verify_tour(
         problems.append(f"the length is given as {length}; the tour is {found} long")
     if lower_bound is not None and lower_bound > found:
         problems.append(f"the lower bound {lower_bound} exceeds the tour's length {found}")
-    if lower_bound is not None and potentials is not None:
+    if tree_bound is not None and lower_bound is not None and tree_bound > lower_bound:
+        problems.append(f"the bound {tree_bound} by potentials exceeds the lower bound {lower_bound}")
+    if tree_bound is not None and potentials is not None:
         if len(potentials) != len(distances):
             problems.append(f"{len(potentials)} potentials for {len(distances)} nodes")
-        elif lower_bound > (proven := bound_of(distances, np.array(potentials, dtype=np.int64))):
-            problems.append(f"the lower bound is given as {lower_bound}; its potentials prove only {proven}")
+        elif tree_bound > (proven := bound_of(distances, np.array(potentials, dtype=np.int64))):
+            problems.append(f"the bound by potentials is given as {tree_bound}; they prove only {proven}")
     return problems
 
 
@@ -72,8 +76,12 @@ def verify_episode(episode: Episode, task_id: str) -> list[str]:
     if not tour:
         problems.append("no tour in its summary")
     else:
-        claims = {key: provenance[key] for key in ("length", "lower_bound", "potentials") if key in provenance}
+        names = ("length", "lower_bound", "tree_bound", "potentials")
+        claims = {key: provenance[key] for key in names if key in provenance}
         problems += verify_tour(instance.distances, tour, **claims)
+        if not problems and provenance.get("proven") and claims.get("lower_bound") != claims.get("length"):
+            bound, length = claims.get("lower_bound"), claims.get("length")
+            problems.append(f"it is said to be proven, with the bound {bound} and the length {length}")
     if not problems:
         problems += _verify_walk(episode, instance, tour, variant.start, summary)
     return [f"{task_id}, seed {episode.seed}: {problem}" for problem in problems]
@@ -82,25 +90,16 @@ def verify_episode(episode: Episode, task_id: str) -> list[str]:
 def bound_of(distances: NDArray[np.int64], potentials: NDArray[np.int64]) -> int:
     """Return the length of the shortest 1-tree under the potentials, less twice their sum: a bound for every tour.
 
-    Every leaf of the spanning tree is tried as the node whose two shortest edges close it; each gives a bound.
+    The spanning tree without a leaf is one of the other nodes, and the leaf's edge to it is its shortest; so a 1-tree
+    is the spanning tree and the second shortest edge of a leaf, and the leaf where that is longest gives the bound.
     """
     shifted = distances + potentials[:, None] + potentials
-    longest_tree = max(_one_tree(shifted, special) for special in _leaves(shifted))
-    return longest_tree - 2 * int(potentials.sum())
-
-
-def _leaves(shifted: NDArray[np.int64]) -> list[int]:
-    degree = np.zeros(len(shifted), dtype=np.int64)
-    for u, v in _spanning_tree(shifted, list(range(len(shifted)))):
-        degree[u] += 1
-        degree[v] += 1
-    return np.flatnonzero(degree == 1).tolist()
-
-
-def _one_tree(shifted: NDArray[np.int64], special: int) -> int:
-    others = [node for node in range(len(shifted)) if node != special]
-    tree = sum(int(shifted[u, v]) for u, v in _spanning_tree(shifted, others))
-    return tree + int(np.sort(shifted[special, others])[:2].sum())
+    tree = _spanning_tree(shifted, list(range(len(shifted))))
+    degree = np.bincount(np.array(tree).ravel(), minlength=len(shifted))
+    to_others = shifted[degree == 1].astype(np.int64)
+    to_others[np.arange(len(to_others)), np.flatnonzero(degree == 1)] = np.iinfo(np.int64).max
+    second = np.partition(to_others, 1, axis=1)[:, 1]
+    return sum(int(shifted[u, v]) for u, v in tree) + int(second.max()) - 2 * int(potentials.sum())
 
 
 def _spanning_tree(shifted: NDArray[np.int64], nodes: list[int]) -> list[tuple[int, int]]:

@@ -148,9 +148,11 @@ def test_every_kind_of_damage_to_a_stored_tour_is_found() -> None:
         "no permutation": {"summary": {**summary, "tour": [0, *summary["tour"][:-1]]}},
         "the length is given as": {"length": certificate["length"] - 1},
         "exceeds the tour's length": {"lower_bound": certificate["length"] + 1},
-        "potentials prove only": {"lower_bound": certificate["lower_bound"] + 1},
+        "exceeds the lower bound": {"tree_bound": certificate["length"], "lower_bound": certificate["length"] - 1},
+        "they prove only": {"tree_bound": certificate["tree_bound"] + 1},
+        "said to be proven": {"proven": True, "lower_bound": certificate["length"] - 1},
         "no tour in its summary": {"summary": {}},
-        "which does not lead from node": {"summary": {**summary, "tour": swapped}, "length": None},
+        "which does not lead from node": {"summary": {**summary, "tour": swapped}, "length": None, "proven": False},
         "the summary says": {"summary": {**summary, "length": summary["length"] + 1}},
     }
 
