@@ -65,7 +65,7 @@ class Experiment(dg.ConfigurableResource):
     specialist_share: float = Field(default=1.0, description="Share of its recipe's steps that a specialist trains.")
     tour_tier: Literal["", "fast", "certified", "proven"] = Field(
         default="",
-        description="How far tours are certified; by default proven, but certified where 200 nodes are for training.",
+        description="How far training tours are certified; by default proven up to 100 nodes, certified above.",
     )
     num_processes: int = Field(default=0, description="Processes of a stage; 0 is one a core.")
     minimum_return_share: float = Field(

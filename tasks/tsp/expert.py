@@ -19,20 +19,24 @@ Plan = Callable[[Instance], tuple[Tour, Mapping[str, Any]]]
 _ALWAYS_PROVEN = 100
 
 
-def tier_of(instance: Instance) -> Tier:
-    """Return how far an instance's tour is certified by default: proven, unless it is a large one for training."""
-    is_small = instance.num_nodes <= _ALWAYS_PROVEN
-    return "proven" if is_small or instance.key[1] == EVALUATION else "certified"
+def tier_of(instance: Instance, training: Tier | None = None) -> Tier:
+    """Return how far an instance's tour is certified: proven for evaluation, and by default for training up to 100."""
+    if instance.key[1] == EVALUATION:
+        return "proven"
+    return training or ("proven" if instance.num_nodes <= _ALWAYS_PROVEN else "certified")
 
 
-def solver_plan(instance: Instance, tier: Tier | None = None) -> tuple[Tour, Mapping[str, Any]]:
+def solver_plan(
+    instance: Instance, tier: Tier | None = None, training: Tier | None = None
+) -> tuple[Tour, Mapping[str, Any]]:
     """Plan the shortest tour or nearly so, with lower bounds: one proven, one that anyone can check by potentials.
 
     Args:
         instance: The instance.
         tier: How far to certify; ``tier_of`` the instance when there is none.
+        training: How far to certify if the instance is one for training.
     """
-    solution = solve_tour(instance.distances, tier or tier_of(instance))
+    solution = solve_tour(instance.distances, tier or tier_of(instance, training))
     return solution.tour, {
         "solver": CHAIN,
         "versions": versions(),

@@ -48,8 +48,8 @@ def list_tasks() -> list[Task]:
 
 
 def with_tier(task: Task, tier: Tier) -> Task:
-    """Return a task of this family whose expert certifies every tour so far, and no further."""
-    return replace(task, make_expert=partial(_make_expert, tier), code_version=f"{task.code_version}-{tier}")
+    """Return a task of this family whose expert certifies training tours so far; those for evaluation are proven."""
+    return replace(task, make_expert=partial(_make_training_expert, tier), code_version=f"{task.code_version}-{tier}")
 
 
 def _describe(problem: Problem) -> Task:
@@ -86,7 +86,11 @@ def _make_expert(route: str) -> Expert:
         "or_tools": partial(TourExpert, routing_plan),
         "nearest_neighbour": NearestNeighbour,
         "fast": partial(TourExpert, partial(solver_plan, tier="fast")),
-        "certified": partial(TourExpert, partial(solver_plan, tier="certified")),
-        "proven": partial(TourExpert, partial(solver_plan, tier="proven")),
     }
     return makers[route]()
+
+
+def _make_training_expert(tier: Tier) -> Expert:
+    from tasks.tsp.expert import TourExpert, solver_plan
+
+    return TourExpert(partial(solver_plan, training=tier))
