@@ -112,8 +112,10 @@ def _solve_by_pyvrp(distances: _Matrix) -> int:
 
     model = pyvrp.Model()
     model.add_vehicle_type(1)
-    depot = model.add_depot(x=0, y=0)
-    places = [depot, *(model.add_client(x=0, y=0) for _ in range(len(distances) - 1))]
+    places = [model.add_location(x=0, y=0) for _ in distances]
+    model.add_depot(places[0])
+    for place in places[1:]:
+        model.add_client(place)
     for a, row in zip(places, distances.tolist(), strict=True):
         for b, length in zip(places, row, strict=True):
             if a is not b:

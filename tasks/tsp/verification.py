@@ -49,7 +49,7 @@ def verify_tour(
     if tree_bound is not None and potentials is not None:
         if len(potentials) != len(distances):
             problems.append(f"{len(potentials)} potentials for {len(distances)} nodes")
-        elif tree_bound > (proven := bound_of(distances, np.array(potentials, dtype=np.int64))):
+        elif tree_bound > (proven := bound_of(distances, np.array(potentials, dtype=np.int64), claimed=tree_bound)):
             problems.append(f"the bound by potentials is given as {tree_bound}; they prove only {proven}")
     return problems
 
@@ -87,19 +87,33 @@ def verify_episode(episode: Episode, task_id: str) -> list[str]:
     return [f"{task_id}, seed {episode.seed}: {problem}" for problem in problems]
 
 
-def bound_of(distances: NDArray[np.int64], potentials: NDArray[np.int64]) -> int:
-    """Return the length of the shortest 1-tree under the potentials, less twice their sum: a bound for every tour.
+def bound_of(distances: NDArray[np.int64], potentials: NDArray[np.int64], *, claimed: int | None = None) -> int:
+    """Return the length of a 1-tree under the potentials, less twice their sum: a bound for every tour.
 
-    The spanning tree without a leaf is one of the other nodes, and the leaf's edge to it is its shortest; so a 1-tree
-    is the spanning tree and the second shortest edge of a leaf, and the leaf where that is longest gives the bound.
+    The spanning tree without a leaf is one of the other nodes, and the leaf's edge to it is its shortest; so that tree
+    and the second shortest edge of a leaf form a shortest 1-tree, and the leaf where that is longest gives the bound.
+    If equally short spanning trees have other leaves, another bound may be meant: then every node is tried as a leaf.
+
+    Args:
+        distances: Whole-number distances, shape (nodes, nodes).
+        potentials: Whole numbers, shape (nodes,).
+        claimed: A bound; every node is tried when the first tree gives less.
     """
     shifted = distances + potentials[:, None] + potentials
-    tree = _spanning_tree(shifted, list(range(len(shifted))))
-    degree = np.bincount(np.array(tree).ravel(), minlength=len(shifted))
-    to_others = shifted[degree == 1].astype(np.int64)
-    to_others[np.arange(len(to_others)), np.flatnonzero(degree == 1)] = np.iinfo(np.int64).max
-    second = np.partition(to_others, 1, axis=1)[:, 1]
-    return sum(int(shifted[u, v]) for u, v in tree) + int(second.max()) - 2 * int(potentials.sum())
+    everyone = list(range(len(shifted)))
+    tree = _spanning_tree(shifted, everyone)
+    leaves = np.flatnonzero(np.bincount(np.array(tree).ravel(), minlength=len(shifted)) == 1)
+    second = max(int(np.partition(np.delete(shifted[leaf], leaf), 1)[1]) for leaf in leaves)
+    longest = sum(int(shifted[u, v]) for u, v in tree) + second
+    if claimed is not None and longest - 2 * int(potentials.sum()) < claimed:
+        longest = max(_one_tree(shifted, special) for special in everyone)
+    return longest - 2 * int(potentials.sum())
+
+
+def _one_tree(shifted: NDArray[np.int64], special: int) -> int:
+    others = [node for node in range(len(shifted)) if node != special]
+    tree = sum(int(shifted[u, v]) for u, v in _spanning_tree(shifted, others))
+    return tree + int(np.sort(shifted[special, others])[:2].sum())
 
 
 def _spanning_tree(shifted: NDArray[np.int64], nodes: list[int]) -> list[tuple[int, int]]:
