@@ -48,7 +48,10 @@ def define_expert_check(family: str) -> dg.AssetChecksDefinition:
 )
 def tours_are_valid(context: dg.AssetCheckExecutionContext, stores: Stores) -> dg.AssetCheckResult:
     """Look at every tour of the run's tasks."""
-    return _judge(context, "tsp", lambda task_id: _tour_faults(task_id, stores.trajectories.read(task_id)))
+    gaps: list[float] = []
+    result = _judge(context, "tsp", lambda task_id: _tour_faults(task_id, stores.trajectories.read(task_id), gaps))
+    told = {"tours": len(gaps), "proven": gaps.count(0.0), "mean_certified_gap": float(np.mean(gaps)) if gaps else 0.0}
+    return result._replace(metadata={**result.metadata, **told})
 
 
 def define_round_trip_check(family: str) -> dg.AssetChecksDefinition:
@@ -117,8 +120,9 @@ def _expert_faults(episodes: StoredTrajectory) -> Iterator[Fault]:
         yield {"fault": doubt}
 
 
-def _tour_faults(task_id: str, episodes: StoredTrajectory) -> Iterator[Fault]:
+def _tour_faults(task_id: str, episodes: StoredTrajectory, gaps: list[float]) -> Iterator[Fault]:
     for episode in episodes:
+        gaps.append(float(episode.provenance["certified_gap"]))
         for problem in verify_episode(episode, task_id):
             yield {"fault": problem.removeprefix(f"{task_id}, ")}
 
