@@ -55,6 +55,8 @@ def solve_file(
     console.print(table)
     nodes = f"{solution.num_nodes} {'node' if solution.num_nodes == 1 else 'nodes'} of the search tree"
     console.print(f"certified by: {solution.stage}" + (f", {nodes}" if solution.num_nodes else ""))
+    if solution.fault:
+        console.print(f"[yellow]the proof ended early[/]: {escape(solution.fault)}", soft_wrap=True)
     for path in paths:
         console.print(f"  {escape(str(path))}", soft_wrap=True)
 

@@ -48,6 +48,7 @@ def solver_plan(
         "proven": solution.is_proven,
         "stage": solution.stage,
         "nodes": solution.num_nodes,
+        **({"fault": solution.fault} if solution.fault else {}),
         "tree_bound": solution.tree_bound,
         "potentials": solution.potentials.tolist(),
     }

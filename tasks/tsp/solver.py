@@ -45,6 +45,7 @@ class Solution:
         stage: How far the proof went.
         num_nodes: Nodes of the search tree that were bounded.
         restarts: Restarts of the local search.
+        fault: What the linear solver failed with, which ended the proof; empty when it did not.
     """
 
     tour: Tour
@@ -55,6 +56,7 @@ class Solution:
     stage: Stage
     num_nodes: int
     restarts: int
+    fault: str = ""
 
     @property
     def gap(self) -> float:
@@ -132,4 +134,12 @@ def _solve(content: bytes, num_nodes: int, tier: Tier, max_nodes: int) -> Soluti
         return Solution(tour, tour_length(distances, tour), tree_bound, stage="1-tree", num_nodes=0, **known)
     most = max_nodes if tier == "proven" else 1
     proof = prove_tour(distances, tour, potentials, tree_bound, max_nodes=most, **effort, seed=SEED)
-    return Solution(proof.tour, proof.length, proof.lower_bound, stage=proof.stage, num_nodes=proof.num_nodes, **known)
+    return Solution(
+        proof.tour,
+        proof.length,
+        proof.lower_bound,
+        stage=proof.stage,
+        num_nodes=proof.num_nodes,
+        fault=proof.fault,
+        **known,
+    )

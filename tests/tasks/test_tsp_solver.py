@@ -16,7 +16,7 @@ from tasks.tsp.exact.branching import prove_tour
 from tasks.tsp.exact.combs import find_combs
 from tasks.tsp.exact.cuts import Cut, comb
 from tasks.tsp.exact.elimination import surviving_edges
-from tasks.tsp.exact.relaxation import FREE, Relaxation
+from tasks.tsp.exact.relaxation import FREE, LinearProgramError, Point, Relaxation
 from tasks.tsp.exact.subtours import find_subtours
 from tasks.tsp.problem import Problem
 from tasks.tsp.routing import route
@@ -137,6 +137,25 @@ def test_branching_finds_the_optimum_that_cuts_find(monkeypatch: pytest.MonkeyPa
         assert alone.stage == "branching"
         assert alone.num_nodes > 1
         assert alone.length == alone.lower_bound == solution.length == solution.lower_bound
+
+
+def test_a_linear_solver_that_fails_leaves_a_sound_bound_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    distances = euclidean(np.random.default_rng(3).random((41, 2)))
+    known = np.arange(41), np.zeros(41, np.int64), 0
+    limits = {"max_nodes": 100, "kicks": 0, "restarts": 0, "seed": 0}
+    sound, solve, calls = prove_tour(distances, *known, **limits), Relaxation.solve, iter(range(3))
+
+    def solve_thrice(self: Relaxation, state: NDArray[np.int8]) -> Point:
+        if next(calls, None) is None:
+            raise LinearProgramError("GLOP ends with status 4")
+        return solve(self, state)
+
+    monkeypatch.setattr(Relaxation, "solve", solve_thrice)
+    broken = prove_tour(distances, *known, **limits)
+
+    assert broken.fault == "GLOP ends with status 4"
+    assert sound.fault == ""
+    assert broken.lower_bound <= sound.length <= broken.length
 
 
 def test_a_proof_that_is_cut_short_bounds_the_optimum_all_the_same() -> None:

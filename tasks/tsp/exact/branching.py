@@ -53,6 +53,7 @@ class Proof:
         lower_bound: Length that no tour is below; equal to ``length`` when the tour is proven optimal.
         stage: How far it went.
         num_nodes: Nodes of the search tree that were bounded, the root among them.
+        fault: What the linear solver failed with, which ended the search; empty when it did not.
     """
 
     tour: Tour
@@ -60,6 +61,7 @@ class Proof:
     lower_bound: int
     stage: Stage
     num_nodes: int
+    fault: str
 
 
 def prove_tour(
@@ -92,7 +94,8 @@ def prove_tour(
         seed: Its seed.
 
     Returns:
-        The tour and its bound. Where the linear solver fails, the bound is that of the nodes still open.
+        The tour and its bound. Where the linear solver fails, the bound is that of the nodes still open, and ``fault``
+        says what happened.
 
     Source:
         Padberg and Rinaldi, "A branch-and-cut algorithm for the resolution of large-scale symmetric traveling salesman
@@ -101,6 +104,7 @@ def prove_tour(
     """
     search = _Search(distances, tour, potentials, tree_bound)
     stage: Stage = "1-tree"
+    fault = ""
     if search.begin():
         stage = "root"
         try:
@@ -108,9 +112,9 @@ def prove_tour(
             if search.open and max_nodes > 1:
                 stage = "branching"
                 search.branch(max_nodes)
-        except LinearProgramError:
-            pass  # what is open stays so, and the bound says it
-    return search.conclude(stage)
+        except LinearProgramError as error:
+            fault = str(error)
+    return search.conclude(stage, fault)
 
 
 @dataclass(frozen=True, order=True)
@@ -184,11 +188,11 @@ class _Search:
         if not self.open:
             self._lowest = self._length * SCALE
 
-    def conclude(self, stage: Stage) -> Proof:
+    def conclude(self, stage: Stage, fault: str) -> Proof:
         """Return what is known."""
         bound = min(self._length * SCALE, max([self._lowest, *(node.bound for node in self.open[:1])]))
         lower_bound = min(-(-bound // SCALE), self._length)
-        return Proof(turn_tour(self._tour, 0), self._length, lower_bound, stage, self._num_bounded)
+        return Proof(turn_tour(self._tour, 0), self._length, lower_bound, stage, self._num_bounded, fault)
 
     def _tighten(self, state: NDArray[np.int8], effort: _Effort) -> tuple[NDArray[np.int8], Point] | None:
         """Add cuts as long as that pays; return decisions and optimum then, None if no shorter tour obeys them."""
