@@ -40,8 +40,8 @@ EXPERIMENTS: Mapping[str, Experiment] = {
 }
 """What can be made: ``demo`` takes minutes on two cores, ``full`` is DB1's size on all tasks, ``gato`` Gato's way.
 
-The demo's training tours have the 1-tree's bound alone, which takes a third of the time; they are 0.01 % longer than the
-shortest on average (``python -m benchmarks.tsp_solver``). Its evaluation tours are proven.
+The demo's training tours have the 1-tree's bound alone, which takes a third of the time; they are 0.01 % longer than
+the shortest on average (``python -m benchmarks.tsp_solver``). Its evaluation tours are proven.
 
 ``proof`` plays ten episodes of every task, enough to see which experts are proven (``db1 make catalogue -e proof``).
 """
