@@ -6,8 +6,6 @@ from numpy.typing import NDArray
 
 from tasks.tsp.exact.cuts import MOST_AT_ONCE, VIOLATION, Cut, subtour
 
-_NOTHING = 1e-6
-
 
 def find_subtours(num_nodes: int, u: NDArray[np.int64], v: NDArray[np.int64], x: NDArray[np.float64]) -> list[Cut]:
     """Find sets of nodes that a point enters and leaves less than twice.
