@@ -137,12 +137,14 @@ def _verify_walk(
         return [f"the tour starts at node {tour[0]}; the seed says {start}"]
     if len(episode) != len(tour) - 1:
         return [f"{len(episode)} actions; expected {len(tour) - 1}"]
-    unvisited = set(range(len(tour))) - {start}
+    nodes, is_left = np.arange(len(tour)), np.ones(len(tour), dtype=bool)
+    is_left[start] = False
     for step, action in enumerate(episode.actions.tolist()):
-        ranked = sorted(unvisited, key=lambda node: (int(instance.distances[tour[step], node]), node))
-        if action >= len(ranked) or ranked[action] != tour[step + 1]:
-            return [f"action {step} is {action}, which does not lead from node {tour[step]} to node {tour[step + 1]}"]
-        unvisited.remove(tour[step + 1])
+        away, after = instance.distances[tour[step]], tour[step + 1]
+        is_nearer = (away < away[after]) | ((away == away[after]) & (nodes < after))
+        if not is_left[after] or np.count_nonzero(is_left & is_nearer) != action:
+            return [f"action {step} is {action}, which does not lead from node {tour[step]} to node {after}"]
+        is_left[after] = False
     problems = []
     legs = [int(instance.distances[u, v]) for u, v in zip(tour, [*tour[1:], tour[0]], strict=True)]
     legs[-2:] = [sum(legs[-2:])]
