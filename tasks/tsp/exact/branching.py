@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -22,7 +23,6 @@ Stage = Literal["1-tree", "root", "branching"]
 _NOTHING = 1e-6
 _NUM_TRIED = 8
 _FEW_SUBTOURS = 5
-_ROOT_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -151,27 +151,24 @@ class _Search:
 
     def bound_root(self, *, kicks: int, restarts: int, seed: int) -> None:
         """Tighten the linear program of the whole, and shorten the tour over the edges that it leaves."""
-        found, self._num_bounded = None, 1
-        for number in range(_ROOT_ROUNDS):
-            if (found := self._tighten(self._root, _AT_ROOT)) is None:
-                break
-            self._root, point = found
-            self._lowest = max(self._lowest, point.bound)
-            length = self._length
-            near = list_candidates(len(self._distances), self._relaxation, self._root)
+        state, self._num_bounded = self._root, 1
+        for number in itertools.count(1):
+            if (found := self._tighten(state, _AT_ROOT)) is None:
+                self._lowest = self._length * SCALE
+                return
+            state, point = found
+            self._lowest, length = max(self._lowest, point.bound), self._length
+            near = list_candidates(len(self._distances), self._relaxation, state)
             self._note(
-                improve_tour(self._distances, self._tour, near, kicks=kicks, restarts=restarts, seed=seed + 1 + number)
+                improve_tour(self._distances, self._tour, near, kicks=kicks, restarts=restarts, seed=seed + number)
             )
             if self._length == length:
-                break
-            if self._is_hopeless(point.bound) or not self._fix(self._root, point):
-                found = None
-                break
-            self._root = self._shrink(self._root)
-        if found is None:
-            self._lowest = self._length * SCALE
-        else:
-            self.open = [_Node(found[1].bound, 0, *found)]
+                self.open = [_Node(point.bound, 0, state, point)]
+                return
+            if self._is_hopeless(point.bound) or not self._fix(state, point):
+                self._lowest = self._length * SCALE
+                return
+            state = self._shrink(state)
 
     def branch(self, max_nodes: int) -> None:
         """Split the open node with the lowest bound until none is left that could hold a shorter tour."""
@@ -197,8 +194,7 @@ class _Search:
     def conclude(self, stage: Stage, fault: str) -> Proof:
         """Return what is known."""
         bound = min(self._length * SCALE, max([self._lowest, *(node.bound for node in self.open[:1])]))
-        lower_bound = min(-(-bound // SCALE), self._length)
-        return Proof(turn_tour(self._tour, 0), self._length, lower_bound, stage, self._num_bounded, fault)
+        return Proof(turn_tour(self._tour, 0), self._length, -(-bound // SCALE), stage, self._num_bounded, fault)
 
     def _tighten(self, state: NDArray[np.int8], effort: _Effort) -> tuple[NDArray[np.int8], Point] | None:
         """Add cuts as long as that pays; return decisions and optimum then, None if no shorter tour obeys them."""

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from tasks.tsp.bound import one_tree_excess
 from tasks.tsp.exact.relaxation import FREE, IN, OUT, Relaxation
+from tasks.tsp.exact.subtours import find_root
 from tasks.tsp.tour import Tour
 
 _MOST_CANDIDATES = 10
@@ -101,7 +102,7 @@ def follow_decisions(num_nodes: int, u: NDArray[np.int64], v: NDArray[np.int64],
                 continue
             a, b = u[edge], v[edge]
             is_last = num_chosen == num_nodes - 1
-            if num_in[a] == 2 or num_in[b] == 2 or (not is_last and _root(parent, a) == _root(parent, b)):
+            if num_in[a] == 2 or num_in[b] == 2 or (not is_last and find_root(parent, a) == find_root(parent, b)):
                 state[edge] = OUT
             elif num_in[a] + num_free[a] == 2 or num_in[b] + num_free[b] == 2:
                 state[edge] = IN
@@ -119,14 +120,6 @@ def follow_decisions(num_nodes: int, u: NDArray[np.int64], v: NDArray[np.int64],
 
 @njit(cache=True)
 def _join(parent, a, b):
-    a, b = _root(parent, a), _root(parent, b)
+    a, b = find_root(parent, a), find_root(parent, b)
     parent[a] = b
     return a != b
-
-
-@njit(cache=True)
-def _root(parent, node):
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node

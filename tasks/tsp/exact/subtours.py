@@ -40,11 +40,11 @@ def label_components(num_nodes: int, u: NDArray[np.int64], v: NDArray[np.int64])
     """Return the component of each node in the graph of some edges, numbered by their smallest nodes, and how many."""
     parent = np.arange(num_nodes)
     for edge in range(len(u)):
-        a, b = _root(parent, u[edge]), _root(parent, v[edge])
+        a, b = find_root(parent, u[edge]), find_root(parent, v[edge])
         parent[max(a, b)] = min(a, b)
     label, count = np.empty(num_nodes, np.int64), 0
     for node in range(num_nodes):
-        root = _root(parent, node)
+        root = find_root(parent, node)
         if root == node:
             label[node] = count
             count += 1
@@ -54,7 +54,8 @@ def label_components(num_nodes: int, u: NDArray[np.int64], v: NDArray[np.int64])
 
 
 @njit(cache=True)
-def _root(parent, node):
+def find_root(parent, node):
+    """Return the node that stands for a node's component, and shorten the way to it."""
     while parent[node] != node:
         parent[node] = parent[parent[node]]
         node = parent[node]
