@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 CITIES_FILE = Path(__file__).with_name("cities.csv")
 _MEND = "the vendored table comes back with: git checkout -- tasks/tsp/cities.csv"
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,9 @@ def _whole_number(text: str) -> int:
     return value
 
 
-def _degrees(limit: float) -> Callable[[str], float]:
+def within(limit: float) -> Callable[[str], float]:
+    """Return a parser of the numbers from -limit to limit, which refuses others and what is no number."""
+
     def parse(text: str) -> float:
         value = float(text)
         if not -limit <= value <= limit:
@@ -109,8 +114,8 @@ _COLUMNS: dict[str, tuple[Callable[[str], int | float | str], str]] = {
     "id": (_whole_number, "a whole number >= 0"),
     "name_zh": (str, "text"),
     "name": (_text, "text that is not empty"),
-    "latitude": (_degrees(90), "degrees in -90..90"),
-    "longitude": (_degrees(180), "degrees in -180..180"),
+    "latitude": (within(90), "degrees in -90..90"),
+    "longitude": (within(180), "degrees in -180..180"),
     "population": (_whole_number, "a whole number >= 0"),
     "province": (str, "text"),
 }
@@ -119,9 +124,19 @@ _COLUMNS: dict[str, tuple[Callable[[str], int | float | str], str]] = {
 def _read_city(path: Path, line: int, row: dict[str, str | None]) -> City:
     values = {}
     for column, (parse, expected) in _COLUMNS.items():
-        text = row[column]
-        try:
-            values[column] = parse("" if text is None else text)
-        except ValueError:
-            raise ValueError(f"{path}, line {line}, column {column!r}: found {text!r}; expected {expected}") from None
+        values[column] = read_value(path, line, column, row[column], parse, expected)
     return City(**values)
+
+
+def read_value(
+    path: Path, line: int, column: str, text: str | None, parse: Callable[[str], Value], expected: str
+) -> Value:
+    """Parse one value of a table.
+
+    Raises:
+        ValueError: If it is not what its column holds; names file, line and column.
+    """
+    try:
+        return parse(text or "")
+    except ValueError:
+        raise ValueError(f"{path}, line {line}, column {column!r}: found {text!r}; expected {expected}") from None

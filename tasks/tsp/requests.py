@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import csv
-import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.tsp.cities import read_value, within
 from tasks.tsp.distances import great_circle_m
 from tasks.tsp.tsplib import is_tsplib, read_tsplib
 
@@ -94,15 +95,10 @@ def read_request(path: Path) -> Request:
 
 
 def _number(path: Path, line: int, column: str, text: str | None) -> float:
-    limit = {"latitude": 90.0, "longitude": 180.0}.get(column, math.inf)
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and abs(value) <= limit):
-        expected = f"degrees in -{limit:g}..{limit:g}" if math.isfinite(limit) else "a finite number"
-        raise ValueError(f"{path}, line {line}, column {column!r}: found {text!r}; expected {expected}")
-    return value
+    limit = {"latitude": 90, "longitude": 180}.get(column)
+    if limit is None:
+        return read_value(path, line, column, text, within(sys.float_info.max), "a finite number")
+    return read_value(path, line, column, text, within(limit), f"degrees in -{limit}..{limit}")
 
 
 def _check_count(path: Path, count: int) -> None:
