@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.core.sync import sync
 
 from storage.folder import StoredFiles
 
@@ -35,11 +38,12 @@ class ArrayWriter:
 
     def append(self, name: str, rows: NDArray[Any]) -> None:
         """Add rows, shape (rows, *row shape), to an array; the first call fixes its dtype and the shape of a row."""
-        if name not in self._columns:
-            if "/" in name:
-                self._group.require_group(name.rsplit("/", 1)[0])
-            self._columns[name] = _Column(self._group, name, rows.dtype, rows.shape[1:])
-        self._columns[name].append(rows)
+        with _settled():
+            if name not in self._columns:
+                if "/" in name:
+                    self._group.require_group(name.rsplit("/", 1)[0])
+                self._columns[name] = _Column(self._group, name, rows.dtype, rows.shape[1:])
+            self._columns[name].append(rows)
 
     def append_text(self, name: str, texts: Iterable[str]) -> None:
         """Add strings to a text."""
@@ -51,8 +55,9 @@ class ArrayWriter:
 
     def close(self) -> None:
         """Write what is still in memory."""
-        for column in self._columns.values():
-            column.close()
+        with _settled():
+            for column in self._columns.values():
+                column.close()
 
 
 class ArrayReader:
@@ -121,6 +126,24 @@ class ArrayReader:
             with self._files.hold([f"{name}/zarr.json"]) as (path,):
                 self._arrays[name] = zarr.open_array(path.parent, mode="r", zarr_format=3)
         return self._arrays[name]
+
+
+@contextmanager
+def _settled() -> Iterator[None]:
+    """Let an error pass only when nothing writes any more.
+
+    Zarr writes in threads. When one fails, those beside it would still make their files, in a folder that may be gone.
+    """
+    try:
+        yield
+    except BaseException:
+        sync(_finish_writes())
+        raise
+
+
+async def _finish_writes() -> None:
+    if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
 
 
 class _Column:

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
 import shutil
-import time
 from collections.abc import Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
@@ -27,7 +25,6 @@ from storage.place import DATA, Entry, FileError, Fill, Place, Seal, Stray, dige
 
 LOCK, PARTIAL, RUNS = ".lock", ".partial", "runs"
 _PARTIAL_MANIFEST = f".{MANIFEST_NAME}.partial"
-_REMOVALS = 100  # tries to remove a folder, 10 ms apart
 
 
 class LocalPlace(Place):
@@ -191,16 +188,7 @@ def _describe(path: Path, root: Path, reason: str) -> Stray:
 
 
 def _remove(path: Path) -> None:
-    if not path.is_dir() or path.is_symlink():
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
         path.unlink()
-        return
-    for left in reversed(range(_REMOVALS)):
-        try:
-            shutil.rmtree(path)
-        except OSError as error:
-            # Zarr writes in threads; when one fails, those beside it still put their file into the folder.
-            if error.errno != errno.ENOTEMPTY or not left:
-                raise
-            time.sleep(0.01)
-        else:
-            return

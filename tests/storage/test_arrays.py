@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import errno
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 import storage.arrays
 from storage.arrays import ArrayReader, ArrayWriter
@@ -57,6 +61,24 @@ def test_rows_unlike_the_first_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match=r"'rows' got rows float64 \(4,\), expected float64 \(3,\)"):
         writer.append("rows", np.zeros((2, 4)))
+
+
+def test_a_failed_write_leaves_no_thread_behind_that_makes_the_folder_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, folder = zarr.storage._local._put, tmp_path / "a/b/.partial"
+
+    def put_late(path: Path, *arguments: Any, **options: Any) -> int:
+        if path == folder / "rows/zarr.json":
+            raise OSError(errno.ENOSPC, "full")
+        time.sleep(0.2)  # the group's own file, which is written beside it
+        return put(path, *arguments, **options)
+
+    monkeypatch.setattr(zarr.storage._local, "_put", put_late)
+    with pytest.raises(OSError, match="full"):
+        write(tmp_path, np.zeros((10, 3)), [""] * 10, [])
+    time.sleep(0.4)
+    assert not folder.exists()
 
 
 def test_a_cache_keeps_what_was_used_last_within_its_bytes() -> None:
