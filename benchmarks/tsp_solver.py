@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from ortools.constraint_solver import pywrapcp, routing_enums_pb2
 
 from tasks.task import EVALUATION_SEED
 from tasks.tsp.distances import euclidean
@@ -71,8 +70,8 @@ def _compare(name: str, instances: list[_Matrix], best: list[Solution], solve: C
 def _others() -> dict[str, Callable[[_Matrix], int]]:
     solvers: dict[str, Callable[[_Matrix], int]] = {
         "nearest neighbour": lambda distances: tour_length(distances, nearest_neighbour_tour(distances)),
-        "OR-Tools routing, descent": lambda distances: tour_length(distances, route(distances, descend=True)),
-        "OR-Tools routing, guided 1 s": _route_guided,
+        "OR-Tools routing, descent": lambda distances: tour_length(distances, route(distances, "descent")),
+        "OR-Tools routing, guided": lambda distances: tour_length(distances, route(distances, "guided")),
     }
     if importlib.util.find_spec("fast_tsp"):
         import fast_tsp  # pyright: ignore[reportMissingImports]
@@ -93,17 +92,6 @@ def _others() -> dict[str, Callable[[_Matrix], int]]:
 
 def _shrink(distances: _Matrix) -> _Matrix:
     return distances // max(1, int(distances.max()) // 60_000)  # fast_tsp takes 16 bits
-
-
-def _route_guided(distances: _Matrix) -> int:
-    indices = pywrapcp.RoutingIndexManager(len(distances), 1, 0)
-    model = pywrapcp.RoutingModel(indices)
-    model.SetArcCostEvaluatorOfAllVehicles(model.RegisterTransitMatrix(distances.tolist()))
-    parameters = pywrapcp.DefaultRoutingSearchParameters()
-    parameters.first_solution_strategy = routing_enums_pb2.FirstSolutionStrategy.CHRISTOFIDES
-    parameters.local_search_metaheuristic = routing_enums_pb2.LocalSearchMetaheuristic.GUIDED_LOCAL_SEARCH
-    parameters.time_limit.FromMilliseconds(1000)
-    return int(model.SolveWithParameters(parameters).ObjectiveValue())
 
 
 def _solve_by_pyvrp(distances: _Matrix) -> int:

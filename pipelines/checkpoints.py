@@ -8,7 +8,7 @@ from db1_model.sequence import StepLayout
 from db1_model.windows import choose_prompt
 from pipelines.experiments import EXPERIMENTS
 from storage.folder import StoredFiles, StoredFolder, stored_names
-from storage.manifest import Manifest, ManifestError
+from storage.manifest import MANIFEST_NAME, Manifest, ManifestError
 from tasks.registry import get_task
 from tasks.task import Policy, Task, schema_of
 
@@ -31,6 +31,23 @@ def open_checkpoint(stores: Stores, name: str) -> StoredFiles:
         raise _explain("checkpoint", name, f"{error.fault} (checkpoints that are there: {there})") from None
 
 
+def newest_checkpoint(stores: Stores) -> str | None:
+    """Return the name of the stored checkpoint that was made last; None if there is none."""
+    root = stores.locations.checkpoints
+    places = {name: StoredFolder(root, "checkpoint", name).place for name in stored_names(root)}
+    made_at = {name: place.entries("")[MANIFEST_NAME].modified for name, place in places.items()}
+    return max(made_at, key=lambda name: (made_at[name], name), default=None)
+
+
+def trained_tasks_of(stores: Stores, checkpoint: Manifest) -> tuple[str, ...]:
+    """Return the tasks that a checkpoint was trained on; none when its shards are not here."""
+    try:
+        index = stores.shards.read(checkpoint.name)
+    except ManifestError:
+        return ()
+    return tuple(index.tasks) if index.digest == checkpoint.recipe.get("shards") else ()
+
+
 def find_tokenizer(stores: Stores, name: str) -> TextTokenizer | None:
     """Return the tokenizer of an experiment or of an imported checkpoint; None when it is not there.
 
@@ -49,13 +66,7 @@ def find_tokenizer(stores: Stores, name: str) -> TextTokenizer | None:
 
 def find_licences(stores: Stores, checkpoint: Manifest) -> dict[str, str] | None:
     """Return the licence of each task that a checkpoint was trained on, by id; None when its shards are not here."""
-    try:
-        index = stores.shards.read(checkpoint.name)
-    except ManifestError:
-        return None
-    if index.digest != checkpoint.recipe.get("shards"):
-        return None
-    return {task_id: get_task(task_id).licence for task_id in index.tasks}
+    return {task_id: get_task(task_id).licence for task_id in trained_tasks_of(stores, checkpoint)} or None
 
 
 def make_policy(stores: Stores, name: str, task: Task, *, num_slots: int, device: str) -> tuple[Policy, bool]:

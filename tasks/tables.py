@@ -250,4 +250,4 @@ def _signed(value: float, form: str) -> str:
 
 
 def _label(name: str) -> str:
-    return {"or_tools": "OR-Tools"}.get(name, name.replace("_", " "))
+    return {"or_tools": "OR-Tools", "or_tools_guided": "OR-Tools guided"}.get(name, name.replace("_", " "))

@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from tasks.tsp.problem import Instance, Problem, Variant
+from tasks.tsp.problem import Instance, Source, Variant
 from tasks.tsp.view import VIEW_SIZE, describe_view, rank_unvisited, typical_spacing
 
 
@@ -35,15 +35,15 @@ class TourEnvironment(gymnasium.Env):
         (node numbers), its length and the unit.
 
     Args:
-        problem: Where the instances come from.
+        source: Where the instances come from.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self.observation_space = spaces.Dict({"nodes": spaces.Box(-1.0, 1.0, (VIEW_SIZE,), np.float32)})
-        self.action_space = spaces.Discrete(problem.num_nodes)
+        self.action_space = spaces.Discrete(source.num_nodes)
         self.instance: Instance
         self.variant: Variant
 
@@ -74,8 +74,8 @@ class TourEnvironment(gymnasium.Env):
         if seed is None:
             raise ValueError("a tour's instance is drawn from the seed; expected reset(seed=...)")
         super().reset(seed=seed)
-        self.instance = self.problem.draw_instance(seed)
-        self.variant = self.problem.draw_variant(seed)
+        self.instance = self._source.draw_instance(seed)
+        self.variant = self._source.draw_variant(seed)
         self._spacing = typical_spacing(self.instance.points)
         self._visited = np.zeros(self.instance.num_nodes, bool)
         self._tour: list[int] = []

@@ -8,7 +8,7 @@ import gymnasium
 from tasks.task import Observation, unwrap
 from tasks.tsp.environment import TourEnvironment
 from tasks.tsp.problem import EVALUATION, Instance
-from tasks.tsp.routing import route
+from tasks.tsp.routing import Search, route
 from tasks.tsp.solver import CHAIN, SEED, Tier, solve_tour, versions
 from tasks.tsp.tour import Tour, tour_length, turn_tour
 
@@ -54,11 +54,11 @@ def solver_plan(
     }
 
 
-def routing_plan(instance: Instance) -> tuple[Tour, Mapping[str, Any]]:
-    """Plan a tour with OR-Tools' routing solver alone: Christofides' construction and the default descent."""
-    tour = route(instance.distances, descend=True)
+def routing_plan(instance: Instance, search: Search) -> tuple[Tour, Mapping[str, Any]]:
+    """Plan a tour with OR-Tools' routing solver alone: Christofides' construction and a local search."""
+    tour = route(instance.distances, search)
     return tour, {
-        "solver": "OR-Tools routing (Christofides, default descent)",
+        "solver": f"OR-Tools routing (Christofides, {search})",
         "versions": {"ortools": versions()["ortools"]},
         "length": tour_length(instance.distances, tour),
     }

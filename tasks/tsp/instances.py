@@ -62,10 +62,11 @@ def _describe(problem: Problem) -> Task:
         num_episodes=3200,
         description=f"Visit {problem.num_nodes} {where} once each and come back, as short as possible.",
         licence="CC-BY-4.0" if problem.over_china else "Apache-2.0",
-        code_version="3",
+        code_version="5",
         baselines={
             "nearest_neighbour": partial(_make_expert, "nearest_neighbour"),
             "or_tools": partial(_make_expert, "or_tools"),
+            "or_tools_guided": partial(_make_expert, "or_tools_guided"),
             "local_search": partial(_make_expert, "fast"),
         },
         floor="nearest_neighbour",
@@ -83,7 +84,8 @@ def _make_expert(route: str) -> Expert:
 
     makers: dict[str, Callable[[], Expert]] = {
         "solver": partial(TourExpert, solver_plan),
-        "or_tools": partial(TourExpert, routing_plan),
+        "or_tools": partial(TourExpert, partial(routing_plan, search="descent")),
+        "or_tools_guided": partial(TourExpert, partial(routing_plan, search="guided")),
         "nearest_neighbour": NearestNeighbour,
         "fast": partial(TourExpert, partial(solver_plan, tier="fast")),
     }

@@ -18,7 +18,7 @@ from tasks.tsp.cities import china, coordinates
 from tasks.tsp.instances import problem_of
 from tasks.tsp.problem import Instance
 from tasks.tsp.projection import project
-from tasks.tsp.tour import check_tour
+from tasks.tsp.tour import check_tour, edges_of
 
 BLUE, ORANGE = PALETTE[0], PALETTE[1]
 PAPER, FAINT = "#fbfaf7", "#d3d6da"
@@ -50,7 +50,7 @@ def draw_tours(expert: Episode, model: Episode) -> Figure:
     notes = (_certificate(expert), f"{100 * (lengths[1] / lengths[0] - 1):+.1f} % against the expert")
     for axes, tour, title, length, note in zip(panels, tours, titles, lengths, notes, strict=True):
         _draw_background(axes, instance)
-        _draw_tour(axes, instance, tour, _edges(tours[0]))
+        _draw_tour(axes, instance, tour, edges_of(tours[0]))
         shown = f"{length:,.0f} km" if instance.unit == "km" else f"{length:.3f} sides"
         axes.set_title(f"{title}  {shown}", loc="left", fontsize=14, fontweight="bold", color=INK, pad=9)
         axes.set_title(note, loc="right", fontsize=11, color=MUTED, pad=9)
@@ -113,6 +113,7 @@ def _gaps(record: EvaluationRecord) -> list[_Method]:
     names = (
         ("nearest_neighbour", "nearest neighbour", MUTED),
         ("or_tools", "OR-Tools routing", PALETTE[2]),
+        ("or_tools_guided", "OR-Tools, guided", PALETTE[3]),
         ("local_search", "local search", PALETTE[4]),
     )
     for key, name, colour in names:
@@ -154,10 +155,6 @@ def _certificate(expert: Episode) -> str:
     if excess == 0:
         return "proven to be the shortest"
     return f"at most {100 * excess:.2f} % above the shortest"
-
-
-def _edges(tour: NDArray[np.int64]) -> set[tuple[int, int]]:
-    return {(min(u, v), max(u, v)) for u, v in zip(tour.tolist(), np.roll(tour, -1).tolist(), strict=True)}
 
 
 def _draw_background(axes: Axes, instance: Instance) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,47 @@ class Variant:
 
     start: int = 0
     backwards: bool = False
+
+
+class Source(Protocol):
+    """Where an environment's instances come from."""
+
+    @property
+    def num_nodes(self) -> int:
+        """Nodes of every instance."""
+        ...
+
+    def draw_instance(self, seed: int) -> Instance:
+        """Return the instance of an episode's seed."""
+        ...
+
+    def draw_variant(self, seed: int) -> Variant:
+        """Return the variant of an episode's seed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """The same instance for every seed, walked from its first node on.
+
+    Args:
+        instance: The instance.
+    """
+
+    instance: Instance
+
+    @property
+    def num_nodes(self) -> int:
+        """See ``Source``."""
+        return self.instance.num_nodes
+
+    def draw_instance(self, seed: int) -> Instance:
+        """See ``Source``."""
+        return self.instance
+
+    def draw_variant(self, seed: int) -> Variant:
+        """See ``Source``."""
+        return Variant()
 
 
 @dataclass(frozen=True)

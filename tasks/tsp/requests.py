@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from tasks.tsp.cities import read_value, within
 from tasks.tsp.distances import great_circle_m
+from tasks.tsp.problem import EVALUATION, Instance
+from tasks.tsp.projection import project_locally
 from tasks.tsp.tsplib import is_tsplib, read_tsplib
 
 MICROMETRES = 1_000_000
@@ -42,6 +44,26 @@ class Request:
     per_unit: int
     unit: str
     is_on_earth: bool
+
+    @property
+    def plane(self) -> NDArray[np.float64]:
+        """The places in a plane, shape (places, 2); kilometres where they are on the earth.
+
+        Raises:
+            ValueError: If the file has distances alone.
+        """
+        if self.points is None:
+            raise ValueError("the file has distances and no coordinates; expected points in a plane or degrees")
+        return project_locally(self.points) if self.is_on_earth else self.points
+
+    @property
+    def instance(self) -> Instance:
+        """The places as something to walk through.
+
+        Raises:
+            ValueError: If the file has distances alone.
+        """
+        return Instance((0, EVALUATION, 0), self.plane, self.distances, self.per_unit, self.unit)
 
 
 def read_request(path: Path) -> Request:

@@ -128,7 +128,7 @@ def _solve(content: bytes, num_nodes: int, tier: Tier, max_nodes: int) -> Soluti
     potentials, tree_bound = raise_bound(distances)
     candidates = alpha_candidates(distances, potentials, NUM_CANDIDATES)
     effort = {"kicks": KICKS, "restarts": max(3, num_nodes // NODES_PER_RESTART)}
-    tour = improve_tour(distances, route(distances, descend=False), candidates, **effort, seed=SEED)
+    tour = improve_tour(distances, route(distances, "none"), candidates, **effort, seed=SEED)
     known = {"tree_bound": tree_bound, "potentials": potentials, "restarts": effort["restarts"]}
     if tier == "fast":
         return Solution(tour, tour_length(distances, tour), tree_bound, stage="1-tree", num_nodes=0, **known)

@@ -33,6 +33,11 @@ def tour_length(distances: NDArray[np.int64], tour: Sequence[int] | NDArray[np.i
     return int(distances[order, np.roll(order, -1)].sum())
 
 
+def edges_of(tour: NDArray[np.int64]) -> set[tuple[int, int]]:
+    """Return the edges u < v of a closed tour."""
+    return {(min(u, v), max(u, v)) for u, v in zip(tour.tolist(), np.roll(tour, -1).tolist(), strict=True)}
+
+
 def turn_tour(tour: Sequence[int] | NDArray[np.integer], start: int, *, backwards: bool = False) -> Tour:
     """Return the same closed tour from another start, and in the other direction if asked."""
     order = np.asarray(tour, dtype=np.int64)

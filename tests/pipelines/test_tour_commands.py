@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import csv
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from assets.resources import Experiment, Progress
 from pipelines.cli import app
+from pipelines.definitions import define
+from pipelines.runs import make_stages, plan_runs
 from storage.episode import Episode
 from storage.trajectories import TrajectoryStore
 from tasks.registry import get_task
@@ -59,6 +67,7 @@ def test_stored_tours_are_verified_and_a_false_one_is_told(
 
     assert sound.exit_code == 0
     assert "all sound: 2 tours of 1 tasks, 1 of them proven" in sound.output
+    assert f"mean certified gap {50 * episodes[0].provenance['certified_gap']:.4f} %" in sound.output
     assert false.exit_code == 1
     assert f"{TASK}, seed 0: the bound {first.provenance['length']} by potentials exceeds" in false.output
 
@@ -72,6 +81,44 @@ def test_places_of_a_file_get_their_shortest_tour(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "4 places, 14: proven to be the shortest tour" in result.output
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["order.csv", "tour.png", "tour.svg"]
+
+
+def test_a_trained_model_walks_the_places_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB1_DATA", str(tmp_path))
+    tiny = Experiment(
+        name="tiny",
+        tasks=TASK,
+        tour_tier="fast",
+        num_episodes=4,
+        num_evaluation_episodes=1,
+        num_processes=1,
+        training={"steps": 1, "batch_windows": 1, "warmup_steps": 0},
+    )
+    stages = ("trajectories", "tokenizer", "tokens", "shards", "checkpoint")
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = define(Progress()).resolve_implicit_global_asset_job_def()
+        make_stages(plan_runs(stages, tiny.task_ids), job, instance, tiny, tell=lambda *_: None)
+    file = tmp_path / "places.csv"
+    places = np.random.default_rng(0).uniform((30, 100), (32, 103), (12, 2))
+    file.write_text("\n".join(["latitude,longitude", *(f"{north},{east}" for north, east in places)]))
+
+    result = run("tour", str(file), "--out", str(tmp_path / "out"))
+    without = run("tour", str(file), "--out", str(tmp_path / "without"), "--model", "none")
+
+    assert result.exit_code == 0, result.output
+    (row,) = re.findall(r"the model tiny +([\d.,]+) km +\+([\d.]+) %", result.output)
+    lines = [
+        feature["properties"]
+        for feature in json.loads((tmp_path / "out/tour.geojson").read_text())["features"]
+        if feature["geometry"]["type"] == "LineString"
+    ]
+    assert [line["tour"] for line in lines] == ["solver", "model"]
+    assert lines[1]["length_km"] == pytest.approx(float(row[0].replace(",", "")), rel=1e-6)
+    assert lines[1]["length_km"] / lines[0]["length_km"] - 1 == pytest.approx(float(row[1]) / 100, abs=1e-5)
+    with (tmp_path / "out/order-model.csv").open() as table:
+        assert sorted(int(line["place"]) for line in csv.DictReader(table)) == list(range(1, 13))
+    assert "the model" not in without.output
+    assert not (tmp_path / "without/order-model.csv").exists()
 
 
 def test_no_stored_tours_says_how_to_make_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

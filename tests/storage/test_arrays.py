@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zarr
+from zarr.storage import _local
 
 import storage.arrays
 from storage.arrays import ArrayReader, ArrayWriter
@@ -66,7 +66,7 @@ def test_rows_unlike_the_first_are_refused(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_no_thread_behind_that_makes_the_folder_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put, folder = zarr.storage._local._put, tmp_path / "a/b/.partial"
+    put, folder = _local._put, tmp_path / "a/b/.partial"
 
     def put_late(path: Path, *arguments: Any, **options: Any) -> int:
         if path == folder / "rows/zarr.json":
@@ -74,7 +74,7 @@ def test_a_failed_write_leaves_no_thread_behind_that_makes_the_folder_anew(
         time.sleep(0.2)  # the group's own file, which is written beside it
         return put(path, *arguments, **options)
 
-    monkeypatch.setattr(zarr.storage._local, "_put", put_late)
+    monkeypatch.setattr(_local, "_put", put_late)
     with pytest.raises(OSError, match="full"):
         write(tmp_path, np.zeros((10, 3)), [""] * 10, [])
     time.sleep(0.4)

@@ -13,6 +13,7 @@ from tasks.rollout import roll_out
 from tasks.task import EVALUATION_SEED, Policy
 from tasks.tsp.cities import china
 from tasks.tsp.environment import TourEnvironment
+from tasks.tsp.instances import problem_of
 from tasks.tsp.problem import VARIANTS, Problem
 from tasks.tsp.tour import nearest_neighbour_tour, tour_length
 from tasks.tsp.verification import verify_episode
@@ -34,8 +35,7 @@ def test_the_family_has_the_232_tasks_of_db1_and_32_of_a_hundred_cities() -> Non
 
     assert len(ids) == 264
     assert {"tsp/tsp100-1", "tsp/tsp100-100", "tsp/tsp200-100", "tsp/tsp200-city-31", "tsp/tsp100-city-0"} <= set(ids)
-    numbers = [get_task(task_id).make_environment().unwrapped.problem.number for task_id in ids]  # pyright: ignore
-    assert numbers == list(range(264))
+    assert [problem_of(task_id).number for task_id in ids] == list(range(264))
 
 
 def test_the_return_is_minus_the_closed_tour_and_the_way_home_is_in_the_last_reward() -> None:

@@ -191,7 +191,7 @@ def test_every_tier_has_a_sound_certificate_and_no_longer_tour_than_the_one_befo
     assert fast.gap < 0.025
     assert certified.gap < 0.01
     assert proven.is_proven
-    assert proven.length <= certified.length <= fast.length <= tour_length(distances, route(distances, descend=True))
+    assert proven.length <= certified.length <= fast.length <= tour_length(distances, route(distances, "descent"))
     assert fast.length < tour_length(distances, nearest_neighbour_tour(distances))
 
 

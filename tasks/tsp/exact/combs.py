@@ -49,15 +49,17 @@ def find_combs(
         study", 1980; with thresholds: Groetschel and Holland, "Solution of large-scale symmetric travelling salesman
         problems", 1991.
     """
-    graph = _adjacency(num_nodes, u, v, x)
+    starts, neighbour, number = _adjacency(num_nodes, u, v)
+    teeth = _grow_teeth(starts, neighbour, number, u, v, x, largest_tooth)
+    graph = (starts, neighbour, number, x)
     masks = _mark(num_nodes, _first_handles(num_nodes, u, v, x, handles))
-    order = np.lexsort((masks.sum(axis=1), np.round(_judge(*graph, masks, largest_tooth), 6)))[:num_starts]
+    order = np.lexsort((masks.sum(axis=1), np.round(_judge(graph, teeth, masks), 6)))[:num_starts]
     found: dict[tuple[bytes, ...], tuple[float, Cut]] = {}
     for inside in masks[order]:
-        missing, members, starts = _improve_handle(*graph, inside, largest_tooth)
+        missing, members, ends = _improve_handle(graph, teeth, inside)
         if missing < -VIOLATION:
-            teeth = [members[starts[row] : starts[row + 1]].tolist() for row in range(len(starts) - 1)]
-            cut = comb(np.flatnonzero(inside).tolist(), teeth)
+            chosen = [members[ends[row] : ends[row + 1]].tolist() for row in range(len(ends) - 1)]
+            cut = comb(np.flatnonzero(inside).tolist(), chosen)
             found.setdefault(cut.key(num_nodes), (round(float(missing), 6), cut))
     return [cut for _, cut in sorted(found.values(), key=lambda pair: pair[0])[:MOST_AT_ONCE]]
 
@@ -92,144 +94,57 @@ def _mark(num_nodes: int, handles: list[NDArray[np.int64]]) -> NDArray[np.bool_]
 
 
 @njit(cache=True)
-def _adjacency(num_nodes, u, v, x):
-    """Return where each node's neighbours start, the neighbours, and the values of the edges to them."""
+def _adjacency(num_nodes, u, v):
+    """Return where each node's edges start, the neighbours along them, and their numbers."""
     starts = np.zeros(num_nodes + 1, np.int64)
     for edge in range(len(u)):
         starts[u[edge] + 1] += 1
         starts[v[edge] + 1] += 1
     starts = np.cumsum(starts)
     filled = starts[:-1].copy()
-    neighbour, value = np.empty(2 * len(u), np.int64), np.empty(2 * len(u))
+    neighbour, number = np.empty(2 * len(u), np.int64), np.empty(2 * len(u), np.int64)
     for edge in range(len(u)):
         for a, b in ((u[edge], v[edge]), (v[edge], u[edge])):
-            neighbour[filled[a]], value[filled[a]] = b, x[edge]
+            neighbour[filled[a]], number[filled[a]] = b, edge
             filled[a] += 1
-    return starts, neighbour, value
+    return starts, neighbour, number
 
 
 @njit(cache=True)
-def _judge(starts, neighbour, value, masks, largest):
-    num_nodes = masks.shape[1]
-    attached, taken, missing = np.zeros(num_nodes), np.zeros(num_nodes, np.bool_), np.empty(len(masks))
-    for row in range(len(masks)):
-        missing[row], _, _ = _choose_teeth(starts, neighbour, value, masks[row], attached, taken, largest)
-    return missing
+def _grow_teeth(starts, neighbour, number, u, v, x, largest):
+    """Grow a tooth from every edge: return its nodes, how many they are, and what its crossings exceed 2 by."""
+    members, size, excess = np.empty((len(u), largest), np.int64), np.empty(len(u), np.int64), np.empty(len(u))
+    attached = np.zeros(len(starts) - 1)
+    for edge in range(len(u)):
+        first, second = u[edge], v[edge]
+        excess[edge], size[edge] = _grow_tooth(starts, neighbour, number, x, first, second, attached, members[edge])
+    return members, size, excess
 
 
 @njit(cache=True)
-def _improve_handle(starts, neighbour, value, inside, largest):
-    """Move nodes over a handle's border while that helps; return what is missing to its comb, and the comb's teeth.
+def _grow_tooth(starts, neighbour, number, x, first, second, attached, tooth):
+    """Grow a tooth from an edge by the nodes most attached to it, every node being taken to have two edges.
 
-    Each node moves at most once, and the handle gets worse by little on the way; the best one met is left in place.
+    Returns what its crossings exceed 2 by when they are fewest, and how many nodes it has then.
     """
-    num_nodes = len(inside)
-    attached, taken = np.zeros(num_nodes), np.zeros(num_nodes, np.bool_)
-    best, members, ends = _choose_teeth(starts, neighbour, value, inside, attached, taken, largest)
-    kept, has_moved = inside.copy(), np.zeros(num_nodes, np.bool_)
-    for _ in range(_MOVES):
-        chosen, lowest = -1, np.inf
-        for node in range(num_nodes):
-            is_near = False
-            for at in range(starts[node], starts[node + 1]):
-                is_near |= inside[neighbour[at]] != inside[node]
-            if not is_near or has_moved[node]:
-                continue
-            inside[node] = not inside[node]
-            trial, _, _ = _choose_teeth(starts, neighbour, value, inside, attached, taken, largest)
-            inside[node] = not inside[node]
-            if trial < lowest - 1e-9:
-                chosen, lowest = node, trial
-        if chosen < 0 or lowest > best + 0.5 or (best < -VIOLATION and lowest > best - 1e-6):
-            break
-        inside[chosen] = not inside[chosen]
-        has_moved[chosen] = True
-        if lowest < best - 1e-6:
-            best, members, ends = _choose_teeth(starts, neighbour, value, inside, attached, taken, largest)
-            kept[:] = inside
-    inside[:] = kept
-    return best, members, ends
-
-
-@njit(cache=True)
-def _choose_teeth(starts, neighbour, value, inside, attached, taken, largest):
-    """Choose an odd number of disjoint teeth for a handle, the least crossed first.
-
-    Returns the crossings of the handle, and of each tooth less 3, less the 1 that a comb needs: what is missing to it,
-    negative where the comb is broken. With fewer than 3 teeth it is positive, and says how far the handle is from one.
-    """
-    border, num_inside, num_seeds = 0.0, 0, 0
-    for node in range(len(inside)):
-        if inside[node]:
-            num_inside += 1
-            for at in range(starts[node], starts[node + 1]):
-                if not inside[neighbour[at]]:
-                    border += value[at]
-                    num_seeds += 1
-    grown, ends = np.empty(num_seeds * largest, np.int64), np.zeros(num_seeds + 1, np.int64)
-    excess, count = np.empty(num_seeds), 0
-    for node in range(len(inside)):
-        if not inside[node] or num_inside < 2:
-            continue
-        for at in range(starts[node], starts[node + 1]):
-            if inside[neighbour[at]]:
-                continue
-            tooth = grown[ends[count] : ends[count] + largest]
-            more, size = _grow_tooth(starts, neighbour, value, inside, num_inside, node, neighbour[at], attached, tooth)
-            if more < 1.0:
-                excess[count], ends[count + 1] = more, ends[count] + size
-                count += 1
-    chosen, num_chosen = np.empty(count, np.int64), 0
-    for row in np.argsort(excess[:count], kind="mergesort"):
-        is_disjoint = True
-        for node in grown[ends[row] : ends[row + 1]]:
-            is_disjoint &= not taken[node]
-        if is_disjoint:
-            for node in grown[ends[row] : ends[row + 1]]:
-                taken[node] = True
-            chosen[num_chosen] = row
-            num_chosen += 1
-    for node in grown[: ends[count]]:
-        taken[node] = False
-    num_chosen -= num_chosen % 2 == 0 and num_chosen > 0
-    missing, size = border - 1.0, 0
-    teeth, teeth_ends = np.empty(ends[count], np.int64), np.zeros(num_chosen + 1, np.int64)
-    for rank in range(num_chosen):
-        row = chosen[rank]
-        missing += excess[row] - 1.0
-        for node in grown[ends[row] : ends[row + 1]]:
-            teeth[size] = node
-            size += 1
-        teeth_ends[rank + 1] = size
-    return missing if num_chosen >= 3 else max(missing, 0.0) + _FEW_TEETH, teeth[:size], teeth_ends
-
-
-@njit(cache=True)
-def _grow_tooth(starts, neighbour, value, inside, num_inside, first, second, attached, tooth):
-    """Grow a tooth from an edge across the border by the nodes most attached to it.
-
-    Returns what its crossings exceed 2 by when they are fewest, and how many nodes it has then. Every node is taken to
-    have two edges.
-    """
-    touched, num_touched = np.empty(len(inside), np.int64), 0
-    size, border, best, best_size, handled = 0, 0.0, np.inf, 0, 0
+    touched, num_touched = np.empty(len(attached), np.int64), 0
+    size, border, best, best_size = 0, 0.0, np.inf, 0
     joins = first
     while size < len(tooth) and joins >= 0:
         tooth[size] = joins
         size += 1
-        handled += inside[joins]
         border += 2.0 - 2.0 * max(attached[joins], 0.0)
         if attached[joins] == 0.0:
             touched[num_touched] = joins
             num_touched += 1
         attached[joins] = -np.inf
-        for step in range(starts[joins], starts[joins + 1]):
-            node = neighbour[step]
+        for at in range(starts[joins], starts[joins + 1]):
+            node = neighbour[at]
             if attached[node] == 0.0:
                 touched[num_touched] = node
                 num_touched += 1
-            attached[node] += value[step]
-        if size >= 2 and border - 2.0 < best - 1e-6 and handled < num_inside:
+            attached[node] += x[number[at]]
+        if size >= 2 and border - 2.0 < best - 1e-6:
             best, best_size = border - 2.0, size
         if best < 1e-6:
             break
@@ -243,3 +158,108 @@ def _grow_tooth(starts, neighbour, value, inside, num_inside, first, second, att
     for node in touched[:num_touched]:
         attached[node] = 0.0
     return max(best, 0.0), best_size
+
+
+@njit(cache=True)
+def _judge(graph, teeth, masks):
+    taken, missing = np.zeros(masks.shape[1], np.bool_), np.empty(len(masks))
+    for row in range(len(masks)):
+        missing[row], _, _ = _choose_teeth(graph, teeth, masks[row], taken)
+    return missing
+
+
+@njit(cache=True)
+def _improve_handle(graph, teeth, inside):
+    """Move nodes over a handle's border while that helps; return what is missing to its comb, and the comb's teeth.
+
+    Each node moves at most once, and the handle gets worse by little on the way; the best one met is left in place.
+    """
+    starts, neighbour, _, _ = graph
+    num_nodes = len(inside)
+    taken = np.zeros(num_nodes, np.bool_)
+    best, members, ends = _choose_teeth(graph, teeth, inside, taken)
+    kept, has_moved = inside.copy(), np.zeros(num_nodes, np.bool_)
+    for _ in range(_MOVES):
+        chosen, lowest = -1, np.inf
+        for node in range(num_nodes):
+            is_near = False
+            for at in range(starts[node], starts[node + 1]):
+                is_near |= inside[neighbour[at]] != inside[node]
+            if not is_near or has_moved[node]:
+                continue
+            inside[node] = not inside[node]
+            trial, _, _ = _choose_teeth(graph, teeth, inside, taken)
+            inside[node] = not inside[node]
+            if trial < lowest - 1e-9:
+                chosen, lowest = node, trial
+        if chosen < 0 or lowest > best + 0.5 or (best < -VIOLATION and lowest > best - 1e-6):
+            break
+        inside[chosen] = not inside[chosen]
+        has_moved[chosen] = True
+        if lowest < best - 1e-6:
+            best, members, ends = _choose_teeth(graph, teeth, inside, taken)
+            kept[:] = inside
+    inside[:] = kept
+    return best, members, ends
+
+
+@njit(cache=True)
+def _choose_teeth(graph, teeth, inside, taken):
+    """Choose an odd number of disjoint teeth for a handle, the least crossed first.
+
+    A tooth that holds the whole handle shrinks to the edge that it was grown from.
+
+    Returns the crossings of the handle, and of each tooth less 3, less the 1 that a comb needs: what is missing to it,
+    negative where the comb is broken. With fewer than 3 teeth it is positive, and says how far the handle is from one.
+    """
+    starts, neighbour, number, x = graph
+    members, size, excess = teeth
+    across, num_across, num_inside, missing = np.empty(len(x), np.int64), 0, 0, -1.0
+    for node in range(len(inside)):
+        if inside[node]:
+            num_inside += 1
+            for at in range(starts[node], starts[node + 1]):
+                if not inside[neighbour[at]]:
+                    across[num_across] = number[at]
+                    num_across += 1
+                    missing += x[number[at]]
+    edges, crossed, reach = np.empty(num_across, np.int64), np.empty(num_across), np.empty(num_across, np.int64)
+    count = 0
+    for edge in across[:num_across]:
+        more, num_nodes = excess[edge], size[edge]
+        if num_nodes > num_inside and _count(inside, members[edge, :num_nodes]) == num_inside:
+            more, num_nodes = 2.0 - 2.0 * x[edge], 2
+        if more >= 1.0 or num_inside < 2:
+            continue
+        row = count
+        while row > 0 and crossed[row - 1] > more:
+            edges[row], crossed[row], reach[row] = edges[row - 1], crossed[row - 1], reach[row - 1]
+            row -= 1
+        edges[row], crossed[row], reach[row] = edge, more, num_nodes
+        count += 1
+    chosen, num_chosen, num_members = across, 0, 0
+    for row in range(count):
+        tooth = members[edges[row], : reach[row]]
+        if _count(taken, tooth) == 0:
+            taken[tooth] = True
+            chosen[num_chosen] = row
+            num_chosen += 1
+            num_members += reach[row]
+    for row in chosen[:num_chosen]:
+        taken[members[edges[row], : reach[row]]] = False
+    num_chosen -= num_chosen % 2 == 0 and num_chosen > 0
+    nodes, ends = np.empty(num_members, np.int64), np.zeros(num_chosen + 1, np.int64)
+    for rank in range(num_chosen):
+        row = chosen[rank]
+        missing += crossed[row] - 1.0
+        ends[rank + 1] = ends[rank] + reach[row]
+        nodes[ends[rank] : ends[rank + 1]] = members[edges[row], : reach[row]]
+    return missing if num_chosen >= 3 else max(missing, 0.0) + _FEW_TEETH, nodes[: ends[-1]], ends
+
+
+@njit(cache=True)
+def _count(is_marked, nodes):
+    count = 0
+    for node in nodes:
+        count += is_marked[node]
+    return count
