@@ -115,10 +115,12 @@ def _describe(manifest: Manifest) -> dict[str, Any]:
     lost = manifest.metadata.get("round_trip")  # tokens that were made before it was measured have none
     if lost is None:
         return described
+    described |= {"steps_with_cut_text": max(lost["cut_texts"].values(), default=0.0)}
+    if not lost["keys"]:
+        return described
     return described | {
         "largest_error": max(key["largest_error"] for key in lost["keys"]),
         "most_saturated": max(key["most_saturated"] for key in lost["keys"]),
-        "steps_with_cut_text": max(lost["cut_texts"].values(), default=0.0),
         "keys": table(lost["keys"]),
         "dimensions": table(sorted(lost["dimensions"], key=lambda row: -row["saturated"])[:_DIMENSIONS_SHOWN]),
     }

@@ -71,7 +71,7 @@ class UncachedLoop:
             for _ in range(self.layout.action_tokens):
                 chosen.append(logits.masked_fill(illegal, -torch.inf).argmax(-1))
                 logits = self._pass(chosen[-1][:, None], torch.zeros(len(tokens), 1, dtype=torch.int64))
-        return decode_action_tokens(torch.stack(chosen, 1).numpy(), self.layout, self.vocabulary)
+        return decode_action_tokens(torch.stack(chosen, 1).numpy(), self.layout, self.text, self.vocabulary)
 
     def _pass(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Return the logits after the last of new tokens of shape (environments, length)."""

@@ -73,11 +73,8 @@ def inspect_step(
     decoded = decode_observations(row, layout, tokenizer, vocabulary, edge=edge)
     found: list[InspectedToken] = []
     for text in layout.texts:
-        for piece in range(text.num_tokens):
-            token = int(row[0, len(found)])
-            words = str(episode.observations[text.key][step]) if piece == 0 else None
-            spelt = tokenizer.decode([token]) if token else None
-            found.append(InspectedToken(len(found), text.key, str(piece), "text", token, None, spelt, words))
+        run, words = row[0, len(found) : len(found) + text.num_tokens], str(episode.observations[text.key][step])
+        found += _texts(text.key, len(found), run, words, tokenizer)
     column = len(found)
     if (image := layout.image) is not None:
         grid = f"{image.height // patch_size} x {image.width // patch_size} patches of {patch_size} x {patch_size}"
@@ -88,10 +85,21 @@ def inspect_step(
         found += _numbers(run.key, run.scale, run.shape, column, row[0], decoded[run.key][0], values, vocabulary)
         column += run.num_tokens
     found.append(InspectedToken(column, "separator", "", "separator", int(row[0, column])))
+    if layout.action_kind == "text":
+        return found + _texts(ACTION, column + 1, row[0, column + 1 :], str(episode.actions[step]), tokenizer)
     action = np.asarray(episode.actions[step])
-    back = np.asarray(decode_action_tokens(row[:, column + 1 :], layout, vocabulary, edge=edge)[0])
+    back = np.asarray(decode_action_tokens(row[:, column + 1 :], layout, tokenizer, vocabulary, edge=edge)[0])
     scale = "linear" if layout.action_kind == "continuous" else "discrete"
     return found + _numbers(ACTION, scale, action.shape, column + 1, row[0], back, action, vocabulary)
+
+
+def _texts(key: str, column: int, run: np.ndarray, words: str, tokenizer: TextTokenizer) -> list[InspectedToken]:
+    found = []
+    for piece, token in enumerate(run.tolist()):
+        spelt = tokenizer.decode([token]) if token else None
+        first = words if piece == 0 else None
+        found.append(InspectedToken(column + piece, key, str(piece), "text", token, None, spelt, first))
+    return found
 
 
 def _numbers(

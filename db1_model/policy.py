@@ -127,14 +127,21 @@ class DB1Policy:
         chosen = np.zeros((len(rows), num_tokens.max()), np.int64)
         with fast_float32():
             tokens = [self._choose(self._look(inputs, self._memory), choices)]
+            are_numbers = self._find_numbers(rows)
             for place in range(1, num_tokens.max()):
                 token = tokens[-1][: np.count_nonzero(num_tokens > place), None]
                 hidden = self.model.step(token, torch.zeros_like(token), self._memory)
-                tokens.append(self._choose(hidden[:, 0], choices))
+                goes_on = are_numbers[: len(token)] | (token[:, 0] != 0)  # nothing follows the end of a text
+                tokens.append(self._choose(hidden[:, 0], choices) * goes_on)
             found = torch.cat(tokens).cpu().numpy()
         chosen.T[np.arange(num_tokens.max())[:, None] < num_tokens] = found
         self._pending[rows] = chosen[np.arange(len(rows)), num_tokens - 1]
         return self._decode(chosen, order, rows)
+
+    def _find_numbers(self, rows: Sequence[int]) -> Tensor:
+        """Return which rows' actions are numbers and no text, bool of shape (rows,)."""
+        are_numbers = [self.layouts[slot].action_kind != "text" for slot in rows]
+        return torch.tensor(are_numbers, device=self._device)
 
     def _find_choices(self, rows: Sequence[int], masks: Sequence[Mask]) -> list[_Choice]:
         """Gather neighbouring rows whose legal tokens are the same range."""
@@ -199,7 +206,8 @@ class DB1Policy:
         for number, group in groupby(range(len(rows)), key=lambda row: self._kind[rows[row]]):
             members, layout = list(group), self._kinds[number].layout
             legal = tokens[members, : layout.action_tokens]
-            decoded = decode_action_tokens(legal, layout, self.vocabulary, edge=self.model.config.bin_edge)
+            edge = self.model.config.bin_edge
+            decoded = decode_action_tokens(legal, layout, self.tokenizer, self.vocabulary, edge=edge)
             for row, action in zip(members, decoded, strict=True):
                 actions[order[row]] = action
         return actions
@@ -226,4 +234,4 @@ class DB1Policy:
         """The first token of an action, and the one after the last."""
         if layout.action_kind == "continuous":
             return self.vocabulary.bin_start, self.vocabulary.separator
-        return 0, layout.num_actions
+        return 0, self.tokenizer.size if layout.action_kind == "text" else layout.num_actions

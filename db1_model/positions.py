@@ -190,6 +190,8 @@ class StepPositions:
 
         full = self._sources, self._full_positions, self._loss_mask, self._padding
         place_sequences(steps, counts, prompts, rows, *full, tokens, positions, loss_mask, labels)
+        if self.layout.action_kind == "text":  # its end is trained, and not the padding behind it
+            loss_mask[rows] &= (tokens[rows] != 0) | (labels[rows] != 0)
 
     def place_more(
         self, rows: NDArray[np.uint16], images: NDArray[np.uint8] | None

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db1_model.scalars import Edge, decode_actions, decode_values
-from db1_model.sequence import StepLayout, encode_episode
+from db1_model.sequence import StepLayout, TextRun, encode_episode
 from db1_model.text import TextTokenizer
 from db1_model.vocabulary import Vocabulary
 from storage.episode import Episode
@@ -64,11 +64,15 @@ class RoundTrip:
         for run in layout.numbers:
             self._numbers.append(_Numbers(run.key, run.shape, run.scale, column, run.num_values, vocabulary, edge))
             column += run.num_tokens
-        kind = "linear" if layout.action_kind == "continuous" else "discrete"
-        shape = (layout.action_tokens,) if layout.action_tokens > 1 or kind == "linear" else ()
-        self._numbers.append(_Numbers(ACTION, shape, kind, column + 1, layout.num_actions, vocabulary, edge))
+        self._texts = list(layout.texts)
+        if layout.action_kind == "text":
+            self._texts.append(TextRun(ACTION, layout.action_tokens))
+        else:
+            kind = "linear" if layout.action_kind == "continuous" else "discrete"
+            shape = (layout.action_tokens,) if layout.action_tokens > 1 or kind == "linear" else ()
+            self._numbers.append(_Numbers(ACTION, shape, kind, column + 1, layout.num_actions, vocabulary, edge))
         self._whole: dict[tuple[str, str], bool] = {}
-        self._cut_steps = dict.fromkeys((run.key for run in layout.texts), 0)
+        self._cut_steps = dict.fromkeys((run.key for run in self._texts), 0)
         self._num_steps = 0
 
     def encode(self, episode: Episode) -> TokenEpisode:
@@ -87,8 +91,8 @@ class RoundTrip:
         for numbers in self._numbers:
             values = episode.actions if numbers.key == ACTION else episode.observations[numbers.key]
             numbers.add(np.asarray(values).reshape(len(tokens), -1), tokens)
-        for run in self.layout.texts:
-            for words in episode.observations[run.key]:
+        for run in self._texts:
+            for words in episode.actions if run.key == ACTION else episode.observations[run.key]:
                 if (run.key, words) not in self._whole:
                     self._whole[run.key, words] = len(self.tokenizer.encode(str(words))) <= run.num_tokens
                 self._cut_steps[run.key] += not self._whole[run.key, words]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -66,9 +66,9 @@ class StepLayout:
         texts: Text observations.
         image: The image, if there is one.
         numbers: Observations made of numbers.
-        action_kind: ``continuous`` (linear bins) or ``discrete``.
-        action_tokens: Tokens of an action.
-        num_actions: Values of a discrete action, 0 for a continuous one.
+        action_kind: ``continuous`` (linear bins), ``discrete`` or ``text``.
+        action_tokens: Tokens of an action; a longer text is cut, a shorter one is padded with token 0.
+        num_actions: Values of a discrete action, 0 for the others.
         vocabulary_digest: Digest of the vocabulary that the stored ids belong to.
 
     Source:
@@ -79,7 +79,7 @@ class StepLayout:
     texts: tuple[TextRun, ...]
     image: ImagePlace | None
     numbers: tuple[NumberRun, ...]
-    action_kind: Literal["continuous", "discrete"]
+    action_kind: Literal["continuous", "discrete", "text"]
     action_tokens: int
     num_actions: int
     vocabulary_digest: str
@@ -104,8 +104,8 @@ class StepLayout:
             texts=tuple(TextRun(key, leaf.num_tokens) for key, leaf in leaves if leaf.kind == "text"),
             image=ImagePlace(images[0][0], *images[0][1].shape[:2]) if images else None,
             numbers=tuple(_number_run(key, leaf) for key, leaf in leaves if leaf.kind in ("continuous", "discrete")),
-            action_kind="discrete" if schema.action.kind == "discrete" else "continuous",
-            action_tokens=math.prod(schema.action.shape),
+            action_kind=_action_kind(schema.action),
+            action_tokens=schema.action.num_tokens if schema.action.kind == "text" else math.prod(schema.action.shape),
             num_actions=schema.action.num_values,
             vocabulary_digest=vocabulary.digest,
         )
@@ -158,11 +158,14 @@ def encode_episode(
     """
     try:
         observed, images = encode_observations(episode.observations, layout, tokenizer, vocabulary)
-        actions = np.asarray(episode.actions).reshape(len(episode), layout.action_tokens)
-        if layout.action_kind == "discrete":
-            chosen = _discrete(actions, layout.num_actions, "action")
+        actions = np.asarray(episode.actions)
+        if layout.action_kind == "text":
+            chosen = _encode_texts(actions, layout.action_tokens, tokenizer)
+        elif layout.action_kind == "discrete":
+            chosen = _discrete(actions.reshape(len(episode), layout.action_tokens), layout.num_actions, "action")
         else:
-            chosen = encode_actions(actions, num_bins=vocabulary.num_bins) + vocabulary.bin_start
+            numbers = actions.reshape(len(episode), layout.action_tokens)
+            chosen = encode_actions(numbers, num_bins=vocabulary.num_bins) + vocabulary.bin_start
     except ValueError as error:
         raise ValueError(f"task {episode.task!r}, episode of seed {episode.seed}: {error}") from error
     return TokenEpisode(
@@ -194,11 +197,8 @@ def encode_observations(
     tokens = np.zeros((num_steps, layout.observation_tokens + 1), np.uint16)
     column = 0
     for text in layout.texts:
-        ids: dict[str, list[int]] = {}
-        for step, words in enumerate(observations[text.key]):
-            if words not in ids:
-                ids[words] = tokenizer.encode(str(words))[: text.num_tokens]
-            tokens[step, column : column + len(ids[words])] = ids[words]
+        run = _encode_texts(observations[text.key], text.num_tokens, tokenizer)
+        tokens[:, column : column + text.num_tokens] = run
         column += text.num_tokens
     for run in layout.numbers:
         values = np.asarray(observations[run.key]).reshape(num_steps, run.num_tokens)
@@ -229,8 +229,7 @@ def decode_observations(
     observations: dict[str, NDArray[Any]] = {}
     column = 0
     for text in layout.texts:
-        rows = tokens[:, column : column + text.num_tokens]
-        observations[text.key] = np.array([tokenizer.decode(row[row != 0].tolist()) for row in rows], object)
+        observations[text.key] = _decode_texts(tokens[:, column : column + text.num_tokens], tokenizer)
         column += text.num_tokens
     for run in layout.numbers:
         rows = tokens[:, column : column + run.num_tokens].astype(np.int64).reshape(-1, *run.shape)
@@ -244,23 +243,54 @@ def decode_observations(
 
 
 def decode_action_tokens(
-    tokens: NDArray[np.integer], layout: StepLayout, vocabulary: Vocabulary, *, edge: Edge = "centre"
+    tokens: NDArray[np.integer],
+    layout: StepLayout,
+    tokenizer: TextTokenizer,
+    vocabulary: Vocabulary,
+    *,
+    edge: Edge = "centre",
 ) -> NDArray[Any]:
     """Turn action tokens back into actions.
 
     Args:
         tokens: Shape (N, ``layout.action_tokens``).
         layout: The task's layout.
+        tokenizer: The text tokenizer of the vocabulary.
         vocabulary: Gives the ids.
         edge: The value that a bin stands for.
 
     Returns:
-        int64 of shape (N,) for a discrete action, float32 of shape (N, dimensions) for a continuous one.
+        int64 of shape (N,) for a discrete action, float32 of shape (N, dimensions) for a continuous one, N strings for
+        text, each up to its first token 0.
     """
     tokens = np.asarray(tokens, np.int64)
+    if layout.action_kind == "text":
+        return _decode_texts(tokens, tokenizer)
     if layout.action_kind == "discrete":
         return tokens[:, 0] if layout.action_tokens == 1 else tokens
     return decode_actions(tokens - vocabulary.bin_start, num_bins=vocabulary.num_bins, edge=edge)
+
+
+def _action_kind(action: Leaf) -> Literal["continuous", "discrete", "text"]:
+    return action.kind if action.kind in ("discrete", "text") else "continuous"
+
+
+def _encode_texts(texts: Iterable[str], num_tokens: int, tokenizer: TextTokenizer) -> NDArray[np.int64]:
+    """Return the tokens of texts, shape (texts, ``num_tokens``)."""
+    ids: dict[str, list[int]] = {}
+    words = [str(text) for text in texts]
+    tokens = np.zeros((len(words), num_tokens), np.int64)
+    for row, text in enumerate(words):
+        if text not in ids:
+            ids[text] = tokenizer.encode(text)[:num_tokens]
+        tokens[row, : len(ids[text])] = ids[text]
+    return tokens
+
+
+def _decode_texts(tokens: NDArray[np.integer], tokenizer: TextTokenizer) -> NDArray[np.object_]:
+    """Return the texts of rows of tokens, each up to its first token 0."""
+    ends = [int(np.argmax(row == 0)) if (row == 0).any() else len(row) for row in tokens]
+    return np.array([tokenizer.decode(row[:end].tolist()) for row, end in zip(tokens, ends, strict=True)], object)
 
 
 def _number_run(key: str, leaf: Leaf) -> NumberRun:

@@ -110,11 +110,11 @@ def _draw_dimensions(dimensions: Sequence[Dimension]) -> Table:
 
 def _summarise(measured: RoundTrip) -> Iterable[str]:
     dimensions = measured.dimensions()
-    worst = max(dimensions, key=lambda one: one.largest_error)
-    if worst.largest_error:
+    worst = max(dimensions, key=lambda one: one.largest_error, default=None)
+    if worst and worst.largest_error:
         yield f"largest error {worst.largest_error:.4g}, of {escape(worst.key)} {worst.place}".rstrip()
-    most = max(dimensions, key=lambda one: one.saturated)
-    if most.saturated:
+    most = max(dimensions, key=lambda one: one.saturated, default=None)
+    if most and most.saturated:
         yield f"most saturated: {100 * most.saturated:.2f} % of {escape(most.key)} {most.place}".rstrip()
     for key, share in measured.cut_texts().items():
         yield f"text {escape(key)}: cut at {100 * share:.2f} % of the steps"

@@ -39,6 +39,13 @@ class Schema:
     observations: Mapping[str, Leaf]
     action: Leaf
 
+    @property
+    def leaves(self) -> dict[str, Leaf]:
+        """The observations, named ``observations/<key>``, and ``actions``, in the order in which they are stored."""
+        return {f"observations/{key}": leaf for key, leaf in sorted(self.observations.items())} | {
+            "actions": self.action
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Return the schema as JSON values; infinities are strings, since JSON has none."""
         return {
@@ -64,7 +71,8 @@ class Episode:
         seed: The seed that the environment was reset with; with the task it determines the episode.
         observations: For every key what was seen before each action: arrays of shape (T, *leaf shape), or for text
             an array of T strings. The observation after the last action is not kept.
-        actions: int64 of shape (T,) for a discrete action, float32 of shape (T, dimensions) in [-1, 1] otherwise.
+        actions: int64 of shape (T,) for a discrete action, float32 of shape (T, dimensions) in [-1, 1] for a
+            continuous one, an array of T strings for text.
         rewards: float64 of shape (T,).
         terminated: Whether the environment ended the episode.
         truncated: Whether a limit ended it.

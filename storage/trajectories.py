@@ -110,13 +110,12 @@ class StoredTrajectory(Sequence[Episode]):
         self._arrays = ArrayReader(files)
         self.schema = Schema.from_json(self._arrays.attributes["schema"])
         self._offsets: NDArray[np.int64] = self._arrays.read("episode_offsets")
-        leaves = self.schema.observations.items()
+        leaves = self.schema.leaves
         self._blocks = EpisodeBlocks(
             self._arrays,
             self._offsets,
-            rows={"actions": "actions", "rewards": "rewards"}
-            | {f"observations/{key}": f"observations/{key}" for key, leaf in leaves if leaf.kind != "text"},
-            texts={f"observations/{key}": f"observations/{key}" for key, leaf in leaves if leaf.kind == "text"},
+            rows={"rewards": "rewards"} | {path: path for path, leaf in leaves.items() if leaf.kind != "text"},
+            texts={path: path for path, leaf in leaves.items() if leaf.kind == "text"},
         )
 
     def __len__(self) -> int:
@@ -152,11 +151,8 @@ class StoredTrajectory(Sequence[Episode]):
         """
         counts: Mapping[str, int] = self.manifest.metadata
         by_episode = ("seeds", "terminated", "truncated", "total_returns", "provenance/ends")
-        leaves = self.schema.observations.items()
-        observed = [
-            f"observations/{key}/ends" if leaf.kind == "text" else f"observations/{key}" for key, leaf in leaves
-        ]
-        by_step = ("actions", "rewards", *observed)
+        leaves = self.schema.leaves.items()
+        by_step = ("rewards", *(f"{path}/ends" if leaf.kind == "text" else path for path, leaf in leaves))
         self._arrays.check_rows({"episode_offsets": counts["num_episodes"] + 1})
         self._arrays.check_rows(dict.fromkeys(by_episode, counts["num_episodes"]))
         self._arrays.check_rows(dict.fromkeys(by_step, counts["num_transitions"]))
@@ -194,13 +190,12 @@ def _attributes(task: str, schema: Schema) -> Mapping[str, Any]:
 
 
 def _append_episode(writer: ArrayWriter, episode: Episode, schema: Schema) -> None:
-    for key, leaf in sorted(schema.observations.items()):
-        values = episode.observations[key]
+    for path, leaf in schema.leaves.items():
+        values = episode.actions if path == "actions" else episode.observations[path.removeprefix("observations/")]
         if leaf.kind == "text":
-            writer.append_text(f"observations/{key}", values)
+            writer.append_text(path, values)
         else:
-            writer.append(f"observations/{key}", _compact(values, leaf))
-    writer.append("actions", _compact(episode.actions, schema.action))
+            writer.append(path, _compact(values, leaf))
     writer.append("rewards", episode.rewards)
     writer.append("seeds", np.array([episode.seed], dtype=np.int64))
     writer.append("terminated", np.array([episode.terminated], dtype=np.bool_))

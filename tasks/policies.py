@@ -56,7 +56,10 @@ class RandomPolicy:
             return int(generator.choice(np.arange(space.n) if mask is None else np.flatnonzero(mask)))
         if isinstance(space, spaces.Box):
             return generator.uniform(space.low, space.high).astype(np.float32)
-        raise ValueError(f"a random policy cannot draw from the action space {space}; expected Discrete or Box")
+        if isinstance(space, spaces.Text):
+            length = generator.integers(space.min_length, space.max_length + 1)
+            return "".join(generator.choice(sorted(space.character_set), length))
+        raise ValueError(f"a random policy cannot draw from the action space {space}; expected Discrete, Box or Text")
 
 
 class ExpertPolicy:

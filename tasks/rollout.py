@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -223,6 +224,15 @@ class _Transition:
     reward: float
 
 
+def _action_type(environment: gymnasium.Env) -> type:
+    match environment.action_space:
+        case spaces.Discrete():
+            return np.int64
+        case spaces.Text():
+            return object
+    return np.float32
+
+
 class _Slot:
     def __init__(self, task: Task, number: int) -> None:
         self.task, self.number = task, number
@@ -256,13 +266,12 @@ class _Slot:
         provenance = dict(policy.provenance(self.number)) if isinstance(policy, Insider) else {}
         if "summary" in self.info:
             provenance["summary"] = self.info["summary"]
-        discrete = isinstance(self.environment.action_space, spaces.Discrete)
         seen = [transition.seen for transition in self.transitions]
         return Episode(
             task=self.task.id,
             seed=self.seed,
             observations={key: np.stack([np.asarray(step[key]) for step in seen]) for key in sorted(seen[0])},
-            actions=np.array([step.action for step in self.transitions], dtype=np.int64 if discrete else np.float32),
+            actions=np.array([step.action for step in self.transitions], dtype=_action_type(self.environment)),
             rewards=np.array([step.reward for step in self.transitions], dtype=np.float64),
             terminated=bool(self.terminated),
             truncated=bool(self.truncated),
@@ -271,7 +280,10 @@ class _Slot:
 
     def _checked(self, action: Action) -> Action:
         space, mask = self.environment.action_space, self.mask
-        action = int(action) if isinstance(space, spaces.Discrete) else np.asarray(action, dtype=np.float32)
+        if isinstance(space, spaces.Discrete):
+            action = int(action)
+        elif not isinstance(space, spaces.Text):
+            action = np.asarray(action, dtype=np.float32)
         if not space.contains(action) or (mask is not None and not mask[action]):
             legal = f"{space}" if mask is None else f"one of {np.flatnonzero(mask).tolist()}"
             raise ValueError(

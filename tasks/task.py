@@ -62,8 +62,9 @@ class Task:
 
     The environment keeps to one form: its observation space is a ``gymnasium.spaces.Dict`` of float32 vectors
     (``Box``), vectors of whole numbers (``MultiDiscrete`` of equal sizes), uint8 images of height x width x 3
-    (``Box``) and ``Text``; its action space is ``Discrete`` or a ``Box`` of float32 in [-1, 1]; ``info`` holds
-    ``action_mask`` when some discrete actions are illegal. ``reset(seed=s)`` fixes the whole episode for equal actions.
+    (``Box``) and ``Text``; its action space is ``Discrete``, a ``Box`` of float32 in [-1, 1] or ``Text``; ``info``
+    holds ``action_mask`` when some discrete actions are illegal. ``reset(seed=s)`` fixes the whole episode for equal
+    actions.
 
     It may have two methods more, through which imported episodes go (``tasks/exchange/translation.py``):
     ``observe(raw)`` returns what it shows of one observation of the original environment, ``scale_action(raw)`` the
@@ -81,6 +82,7 @@ class Task:
         baselines: Other experts to compare with, by name; ``random`` is always there and needs no entry.
         floor: The reference score that counts as 0 in the expert-normalised score: ``random`` or a baseline's name.
         text_tokens: Tokens that a step reserves for each text observation.
+        answer_tokens: Tokens that a step reserves for an action that is text.
         extra: The optional dependencies of ``pyproject.toml`` that bring its packages; empty for none.
         recipe: How the specialist is trained that is its expert; None when the expert is of another kind.
     """
@@ -96,6 +98,7 @@ class Task:
     baselines: Mapping[str, Callable[[], Expert]] = field(default_factory=dict)
     floor: str = "random"
     text_tokens: int = 0
+    answer_tokens: int = 0
     extra: str = ""
     recipe: Recipe | None = None
 
@@ -161,7 +164,7 @@ def schema_of(task: Task) -> Schema:
         key: _leaf_of(space, f"task {task.id!r}, observation {key!r}", task.text_tokens)
         for key, space in observation_space.items()
     }
-    action = _leaf_of(action_space, f"task {task.id!r}, action", 0)
+    action = _leaf_of(action_space, f"task {task.id!r}, action", task.answer_tokens)
     if action.kind == "continuous" and (action.low, action.high) != (-1.0, 1.0):
         raise ValueError(f"task {task.id!r}, action: the space is {action_space}; expected a Box in [-1, 1]")
     return Schema(observations=observations, action=action)
@@ -180,7 +183,7 @@ def _leaf_of(space: spaces.Space, where: str, text_tokens: int) -> Leaf:
         case spaces.Text() if text_tokens > 0:
             return Leaf("text", num_tokens=text_tokens)
         case spaces.Text():
-            raise ValueError(f"{where}: a text needs Task.text_tokens above 0")
+            raise ValueError(f"{where}: a text needs Task.text_tokens above 0, an action Task.answer_tokens")
     raise ValueError(
         f"{where}: the space {space} has no stored form; expected a float32 vector, a vector of at most 1024 equal "
         "discrete values, a uint8 image of height x width x 3, or a Text"

@@ -16,6 +16,7 @@ from storage.episode import Episode, Leaf, Schema
 from storage.tokens import TokenEpisode
 
 UNBOUNDED = Leaf("continuous", (5,), -np.inf, np.inf)
+ANSWER = Leaf("text", num_tokens=8)
 SCHEMAS = {
     "vector": Schema({"state": UNBOUNDED}, Leaf("continuous", (2,), -1, 1)),
     "mixed": Schema(
@@ -27,6 +28,7 @@ SCHEMAS = {
         },
         Leaf("discrete", num_values=7),
     ),
+    "answer": Schema({"question": Leaf("text", num_tokens=6), "angles": Leaf("continuous", (3,), -1, 1)}, ANSWER),
     "image": Schema({"frame": Leaf("image", (32, 48, 3)), "state": UNBOUNDED}, Leaf("discrete", num_values=5)),
 }
 """A zoo of small tasks: every kind of observation and action is in one of them."""

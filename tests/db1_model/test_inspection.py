@@ -22,7 +22,7 @@ def play(states: list[list[float]]) -> Episode:
     return Episode("toy/state", 0, {"state": seen}, actions, np.ones(len(seen)), True, False)
 
 
-@pytest.mark.parametrize("kind", ["vector", "mixed", "image"])
+@pytest.mark.parametrize("kind", ["vector", "mixed", "image", "answer"])
 def test_every_token_of_a_step_is_shown_in_its_place_beside_what_it_stands_for(
     kind: str, schemas: dict[str, Schema], make_episode: Callable, tokenizer: TextTokenizer, vocabulary: Vocabulary
 ) -> None:
@@ -34,13 +34,13 @@ def test_every_token_of_a_step_is_shown_in_its_place_beside_what_it_stands_for(
     tokens = [one for one in found if one.column is not None]
     assert [one.column for one in tokens] == list(range(layout.step_tokens))
     assert [one.token for one in tokens] == stored.tokens[2].tolist()
-    for key in set(episode.observations) - {"mission", "frame"}:
+    for key in set(episode.observations) - {"mission", "frame", "question"}:
         originals = [one.original for one in found if one.key == key]
         assert originals == [float(value) for value in np.ravel(episode.observations[key][2])]
     if kind == "image":
         assert [one.decoded for one in found if one.column is None] == ["2 x 3 patches of 16 x 16"]
-    if kind == "mixed":
-        pieces = [one for one in found if one.key == "mission"]
+    for text in {"mixed": ["mission"], "answer": ["question", "action"]}.get(kind, []):
+        pieces = [one for one in found if one.key == text]
         assert pieces[0].original == "go to the red ball"
         assert "".join(str(one.decoded or "") for one in pieces) == "go to the red ball"
     binned = [one for one in found if one.scale == "linear"]

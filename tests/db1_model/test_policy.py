@@ -75,14 +75,16 @@ class PlainLoop:
         while len(action) < self.layout.action_tokens:
             logits = self.logits()
             legal = np.zeros(len(logits), bool)
-            if self.layout.action_kind == "continuous":
+            if self.layout.action_kind == "text":
+                legal[: self.tokenizer.size if not action or action[-1] else 1] = True
+            elif self.layout.action_kind == "continuous":
                 legal[self.vocabulary.bin_start : self.vocabulary.separator] = True
             else:
                 legal[: self.layout.num_actions] = True if mask is None else mask
             action.append(int(np.where(legal, logits, -np.inf).argmax()))
             self.tokens.append(action[-1])
             self.positions.append(0)
-        return decode_action_tokens(np.array([action]), self.layout, self.vocabulary)[0]
+        return decode_action_tokens(np.array([action]), self.layout, self.tokenizer, self.vocabulary)[0]
 
     @torch.no_grad()
     def logits(self) -> NDArray[np.float32]:
@@ -139,7 +141,7 @@ def assert_equal_actions(found: list[Any], expected: list[Any]) -> None:
     assert len({str(action) for action in found}) > 4
 
 
-KINDS = ["mixed", "vector", "image", "mixed", "vector"]
+KINDS = ["mixed", "vector", "image", "answer", "mixed", "vector", "answer"]
 
 
 @pytest.mark.parametrize("position", ["relative", "rope"])
@@ -154,7 +156,7 @@ def test_slots_of_several_tasks_act_as_the_plain_loop_does(
     episodes = [make_episode(kind, 40, seed=slot) for slot, kind in enumerate(KINDS)]
     prompt = make_task("mixed", [4]).episode(0).tokens, None
     pictures = make_task("image", [3]).episode(0)
-    prompts: list[Prompt | None] = [prompt, None, (pictures.tokens, pictures.images), None, None]
+    prompts: list[Prompt | None] = [prompt, None, (pictures.tokens, pictures.images), None, None, None, None]
     policy = make_policy(KINDS, memory=memory, position=position, prompts=prompts)
     loops = [(PlainLoop(policy, slot, one), 0) for slot, one in enumerate(prompts)]
 
@@ -166,7 +168,7 @@ def test_slots_of_several_tasks_act_as_a_policy_for_each_slot_does(
 ) -> None:
     episodes = [make_episode(kind, 40, seed=slot) for slot, kind in enumerate(KINDS)]
     prompt = make_task("mixed", [4]).episode(0).tokens, None
-    prompts = [prompt, None, None, prompt, None]
+    prompts = [prompt, None, None, None, prompt, None, None]
     alone = [(make_policy([kind], prompts=[one]), 0) for kind, one in zip(KINDS, prompts, strict=True)]
 
     assert_equal_actions(*play(make_policy(KINDS, prompts=prompts), alone, episodes, 60))

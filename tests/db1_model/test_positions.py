@@ -57,6 +57,19 @@ def leaf_of(values: np.ndarray) -> Leaf:
     return Leaf("discrete", values.shape[1:], num_values=1024)
 
 
+def test_of_a_text_answer_the_words_and_the_end_are_trained_and_not_the_padding(
+    config: ModelConfig, make_task: Callable, tokenizer: TextTokenizer
+) -> None:
+    task = make_task("answer", [3])
+    rows = task.episodes[0].tokens
+    answers = [tokenizer.encode(text) for text in ("go to the red ball", "open the door", "go to the red ball")]
+
+    built = StepPositions(StepLayout.from_json(task.layout), config).build_sequence(rows)
+
+    trained = [token for answer in answers for token in [*answer, 0][:8]]
+    assert built.labels[built.loss_mask].tolist() == trained
+
+
 @pytest.mark.parametrize("kind", ["vector", "mixed", "image"])
 def test_a_full_sequence_shows_whole_steps_and_trains_their_actions_alone(
     kind: str, config: ModelConfig, make_task: Callable

@@ -39,7 +39,7 @@ def test_a_step_is_text_then_numbers_by_key_then_the_separator_then_the_action(
     assert np.array_equal(tokens[:, 21], episode.actions)
 
 
-@pytest.mark.parametrize("kind", ["vector", "mixed", "image"])
+@pytest.mark.parametrize("kind", ["vector", "mixed", "image", "answer"])
 def test_tokens_decode_to_the_episode_within_half_a_bin(
     kind: str,
     schemas: dict[str, Schema],
@@ -52,7 +52,7 @@ def test_tokens_decode_to_the_episode_within_half_a_bin(
 
     encoded = encode_episode(episode, layout, tokenizer, vocabulary)
     observations = decode_observations(encoded.tokens, layout, tokenizer, vocabulary)
-    actions = decode_action_tokens(encoded.tokens[:, layout.observation_tokens + 1 :], layout, vocabulary)
+    actions = decode_action_tokens(encoded.tokens[:, layout.observation_tokens + 1 :], layout, tokenizer, vocabulary)
     again = replace(episode, observations={**episode.observations, **observations}, actions=actions)
 
     assert np.array_equal(encode_episode(again, layout, tokenizer, vocabulary).tokens, encoded.tokens)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.corpora.courses import describe_course, is_same
+from tasks.corpora.lesson import Turn
+from tasks.corpora.rooms import COLOURS, SIDE, TILE, Thing, draw_room, render_room
+from tasks.task import EVALUATION_SEED, Task
+
+TURNS = 10
+MOST_THINGS = 4
+NUMBERS = ("none", "one", "two", "three", "four")
+NOUNS = ("ball", "box", "key", "door")
+_Asker = Callable[[np.random.Generator, Sequence[Thing]], tuple[str, str]]  # question and answer about a room
+
+_HOW_MANY = (
+    "how many {nouns} are there?",
+    "how many {nouns} do you see?",
+    "count the {nouns}",
+    "what is the number of {nouns}?",
+)
+_IS_THERE = (
+    "is there {thing}?",
+    "do you see {thing}?",
+    "can {thing} be seen?",
+    "does the room have {thing}?",
+)
+_COLOUR = (
+    "what colour is the {noun}?",
+    "which colour does the {noun} have?",
+    "the {noun} is of what colour?",
+    "name the colour of the {noun}",
+)
+_STATE = (
+    "is the {colour} door open, closed or locked?",
+    "what is the state of the {colour} door?",
+    "how is the {colour} door?",
+    "in what state is the {colour} door?",
+)
+
+
+@dataclass(frozen=True)
+class RoomQuestions:
+    """Questions about rooms of one to four things: their number, whether one is there, its colour, a door's state.
+
+    In evaluation the first thing of each room, which most questions are about, has a colour and a kind that no training
+    room has together.
+
+    Args:
+        number: Number of the course, the first word of its lessons' seeds.
+    """
+
+    number: int
+    image_shape: tuple[int, int, int] = (SIDE * TILE, SIDE * TILE, 3)
+    asks: bool = True
+
+    def draw(self, seed: int) -> Sequence[Turn]:
+        """See ``Course``."""
+        rng = np.random.default_rng((self.number, seed))
+        turns = []
+        for _ in range(TURNS):
+            things = draw_room(rng, int(rng.integers(1, MOST_THINGS + 1)), held_out=seed >= EVALUATION_SEED)
+            kinds: list[_Asker] = [_how_many, _is_there]
+            kinds += [_colour] if sum(thing.noun == things[0].noun for thing in things) == 1 else []
+            kinds += [_state] if _is_known_door(things) else []
+            question, answer = kinds[rng.integers(len(kinds))](rng, things)
+            turns.append(Turn(answer, things, question, render_room(things)))
+        return turns
+
+    def judge(self, turn: Turn, answer: str) -> float:
+        """See ``Course``."""
+        return is_same(turn, answer)
+
+
+def list_tasks() -> list[Task]:
+    """Return the tasks whose answers are about an image."""
+    return [
+        describe_course(
+            "questions/rooms",
+            RoomQuestions(2),
+            "Answer questions about the things in a room.",
+            licence="Apache-2.0",
+            text_tokens=16,
+            answer_tokens=4,
+        )
+    ]
+
+
+def list_sentences() -> list[str]:
+    """Return sentences like the questions and answers, from which a tokenizer learns its words."""
+    rng = np.random.default_rng(0)
+    kinds: list[_Asker] = [_how_many, _is_there, _colour]
+    rooms = [draw_room(rng, 1 + place % MOST_THINGS, held_out=False) for place in range(100)]
+    said = [kind(rng, things) for things in rooms for kind in kinds]
+    states = [form.format(colour=colour) for form in _STATE for colour in COLOURS]
+    return [sentence for pair in said for sentence in pair] + states + ["open", "closed", "locked", *NUMBERS]
+
+
+def _how_many(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, str]:
+    noun = things[0].noun if rng.random() < 0.5 else NOUNS[rng.integers(len(NOUNS))]
+    count = sum(thing.noun == noun for thing in things)
+    nouns = "boxes" if noun == "box" else f"{noun}s"
+    return _form(rng, _HOW_MANY).format(nouns=nouns), NUMBERS[count]
+
+
+def _is_there(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, str]:
+    if rng.random() < 0.5:
+        return _form(rng, _IS_THERE).format(thing=things[0].phrase), "yes"
+    there = {thing.colour for thing in things if thing.kind == things[0].kind}
+    other = Thing(_form(rng, [colour for colour in COLOURS if colour not in there]), things[0].kind)
+    return _form(rng, _IS_THERE).format(thing=other.phrase), "no"
+
+
+def _colour(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, str]:
+    return _form(rng, _COLOUR).format(noun=things[0].noun), things[0].colour
+
+
+def _state(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, str]:
+    return _form(rng, _STATE).format(colour=things[0].colour), things[0].kind.split()[0]
+
+
+def _is_known_door(things: Sequence[Thing]) -> bool:
+    doors = [thing for thing in things if thing.noun == "door" and thing.colour == things[0].colour]
+    return things[0].noun == "door" and len(doors) == 1
+
+
+def _form(rng: np.random.Generator, forms: Sequence[str]) -> str:
+    return forms[int(rng.integers(len(forms)))]

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storage.trajectories import TrajectoryStore
+from tasks.corpora.captions import RoomCaptions
+from tasks.corpora.dialogue import CityQuestions, CityTalks, city_facts
+from tasks.corpora.lesson import Course
+from tasks.corpora.questions import RoomQuestions
+from tasks.corpora.rooms import SIDE, TILE, Thing, render_room
+from tasks.corpora.sentences import attributes_of, share_right
+from tasks.policies import ExpertPolicy, RandomPolicy
+from tasks.registry import get_task, tasks_of
+from tasks.rollout import roll_out
+from tasks.task import EVALUATION_SEED, schema_of
+
+TASKS = [task.id for family in ("captions", "questions", "dialogue") for task in tasks_of(family)]
+BALL, DOOR = Thing("red", "ball", 0, 2), Thing("blue", "closed door", 3, 1)
+
+
+@pytest.mark.parametrize("task_id", TASKS)
+def test_the_teacher_is_right_and_answers_of_another_lesson_or_at_random_are_seldom(task_id: str) -> None:
+    task, seeds = get_task(task_id), [*range(20), *range(EVALUATION_SEED, EVALUATION_SEED + 20)]
+
+    def mean(policy: ExpertPolicy | RandomPolicy) -> float:
+        return float(np.mean([episode.total_return for episode in roll_out(task, policy, seeds, num_slots=3)]))
+
+    assert mean(ExpertPolicy(task.make_expert)) == pytest.approx(1.0)
+    assert mean(ExpertPolicy(task.baselines["shuffled"])) < 0.3
+    assert mean(RandomPolicy()) == 0.0
+
+
+@pytest.mark.parametrize("task_id", TASKS)
+def test_lessons_are_stored_with_their_answers_and_come_back(task_id: str, tmp_path: Path) -> None:
+    task, store = get_task(task_id), TrajectoryStore(str(tmp_path))
+    episodes = list(roll_out(task, ExpertPolicy(task.make_expert), [3, 4], num_slots=1))
+
+    store.write(task.id, schema_of(task), episodes, recipe={}, metadata={})
+
+    for episode, back in zip(episodes, store.read(task.id), strict=True):
+        assert back.actions.tolist() == episode.actions.tolist() == episode.provenance["summary"]["expected"]
+        assert back.observations.keys() == episode.observations.keys()
+        for key, values in episode.observations.items():
+            assert np.array_equal(back.observations[key], values)
+    store.read(task.id).check()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "share"),
+    [
+        ("a red ball left of a closed blue door", 1.0),
+        ("to the right of a red ball there is a closed blue door", 1.0),
+        ("a closed blue door is higher than a red ball", 1.0),
+        ("a red ball right of a closed blue door", 0.8),
+        ("a red ball left of a blue door", 0.8),
+        ("a red box left of an open green door", 0.4),
+        ("a red ball", 0.4),
+        ("a red ball left of a closed blue door and a grey key", 4 / 7),
+        ("", 0.0),
+    ],
+)
+def test_a_caption_is_right_as_far_as_its_attributes_are(sentence: str, share: float) -> None:
+    assert share_right((BALL, DOOR), sentence) == pytest.approx(share)
+
+
+def test_a_sentence_in_any_form_says_what_is_where() -> None:
+    named = [("red", "ball"), ("blue", "closed door")]
+
+    assert attributes_of("a red ball can be seen to the left of a closed blue door") == (named, "left")
+    assert attributes_of("south of a red ball you see a closed blue door") == (named, "above")
+    assert attributes_of("a ball left of a door") == ([], "")
+
+
+def test_each_cell_is_a_patch_and_things_are_drawn_in_their_cells() -> None:
+    image, empty = render_room((BALL, DOOR)), render_room(())
+
+    differs = (image != empty).any(axis=2).reshape(SIDE, TILE, SIDE, TILE).any(axis=(1, 3))
+    assert {(column, row) for row, column in np.argwhere(differs).tolist()} == {(0, 2), (3, 1)}
+    assert tuple(image[2 * TILE + TILE // 2, TILE // 2]) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("course", [RoomCaptions(0, 1), RoomCaptions(1, 2), RoomQuestions(2)])
+def test_combinations_of_evaluation_are_in_no_training_room(course: Course) -> None:
+    trained = {(one.colour, one.kind) for seed in range(200) for turn in course.draw(seed) for one in turn.facts}
+    asked = {
+        (turn.facts[0].colour, turn.facts[0].kind)
+        for seed in range(EVALUATION_SEED, EVALUATION_SEED + 30)
+        for turn in course.draw(seed)
+    }
+
+    assert len(trained) == 30
+    assert len(asked) == 6
+    assert not trained & asked
+    assert {colour for colour, _ in trained} == {colour for colour, _ in asked}
+    assert {kind for _, kind in trained} == {kind for _, kind in asked}
+
+
+@pytest.mark.parametrize("course", [CityQuestions(3), CityTalks(4)])
+def test_evaluation_asks_for_the_same_facts_in_other_words(course: Course) -> None:
+    def draw(first: int) -> set[tuple[str, str]]:
+        turns = [turn for seed in range(first, first + 1000) for turn in course.draw(seed)]
+        return {(turn.question.replace(turn.facts.city, "*"), turn.answer) for turn in turns}
+
+    trained, asked = draw(0), draw(EVALUATION_SEED)
+
+    assert not {question for question, _ in trained} & {question for question, _ in asked}
+    assert {answer for _, answer in asked} <= {answer for _, answer in trained}
+
+
+def test_what_is_said_of_cities_is_true() -> None:
+    facts = {one.city: one.answers for one in city_facts()}
+
+    assert facts["Wuhan"]["province"] == "Hubei"
+    assert facts["Shanghai"]["to_beijing"] == "1100 km"
+    assert facts["Foshan"]["nearest"] == "Guangzhou"
+    assert facts["Beijing"] == {
+        "province": "Beijing",
+        "people": "19.0 million",
+        "nearest": "Tianjin",
+        "to_beijing": "0 km",
+    }
