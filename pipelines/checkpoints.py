@@ -10,9 +10,10 @@ from pipelines.experiments import EXPERIMENTS
 from storage.folder import StoredFiles, StoredFolder, stored_names
 from storage.manifest import MANIFEST_NAME, Manifest, ManifestError
 from tasks.registry import get_task
-from tasks.task import Policy, Task, schema_of
+from tasks.task import Task, schema_of
 
 if TYPE_CHECKING:
+    from db1_model.policy import DB1Policy
     from db1_model.text import TextTokenizer
 
 _PROMPT_SEED = 0  # that of the evaluation
@@ -69,7 +70,16 @@ def find_licences(stores: Stores, checkpoint: Manifest) -> dict[str, str] | None
     return {task_id: get_task(task_id).licence for task_id in trained_tasks_of(stores, checkpoint)} or None
 
 
-def make_policy(stores: Stores, name: str, task: Task, *, num_slots: int, device: str) -> tuple[Policy, bool]:
+def make_policy(
+    stores: Stores,
+    name: str,
+    task: Task,
+    *,
+    num_slots: int,
+    device: str,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> tuple[DB1Policy, bool]:
     """Return a checkpoint that plays a task, and whether it has the prompt that the evaluation gives.
 
     It has when the task's shards are of the checkpoint's vocabulary.
@@ -80,6 +90,8 @@ def make_policy(stores: Stores, name: str, task: Task, *, num_slots: int, device
         task: The task.
         num_slots: Environments at once.
         device: Where the model computes.
+        temperature: 0 takes the likeliest token; above it, tokens are drawn.
+        seed: Seed of these draws.
 
     Raises:
         ValueError: If the checkpoint or its tokenizer is missing or damaged, or the task does not fit the model.
@@ -103,7 +115,8 @@ def make_policy(stores: Stores, name: str, task: Task, *, num_slots: int, device
     if shards is not None and shards.layout["vocabulary_digest"] == vocabulary.digest:
         prompt = choose_prompt(shards, places.context_length // places.num_positions, seed=_PROMPT_SEED)
     layouts, prompts = [layout] * num_slots, [prompt] * num_slots
-    return DB1Policy(model, layouts, vocabulary, text, prompts=prompts), prompt is not None
+    policy = DB1Policy(model, layouts, vocabulary, text, prompts=prompts, temperature=temperature, seed=seed)
+    return policy, prompt is not None
 
 
 def _explain(kind: str, name: str, fault: str) -> ValueError:

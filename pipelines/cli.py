@@ -15,7 +15,15 @@ from assets.evaluation import read_evaluation
 from assets.report import report_folder
 from assets.resources import Experiment, Stores
 from assets.selection import trained_tasks
-from pipelines import import_commands, model_commands, store_commands, task_commands, token_commands, tour_commands
+from pipelines import (
+    import_commands,
+    language_commands,
+    model_commands,
+    store_commands,
+    task_commands,
+    token_commands,
+    tour_commands,
+)
 from pipelines.definitions import define
 from pipelines.experiments import get_experiment
 from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
@@ -89,6 +97,9 @@ def ui(port: Annotated[int, typer.Option(help="Port of the web server.")] = 3000
 
 app.command("tasks")(task_commands.list_tasks)
 app.command()(model_commands.play)
+app.command()(language_commands.caption)
+app.command()(language_commands.ask)
+app.command()(language_commands.chat)
 app.command()(model_commands.parity)
 app.command()(token_commands.tokens)
 app.command("import")(import_commands.import_episodes)

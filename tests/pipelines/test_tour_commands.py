@@ -8,15 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from assets.resources import Experiment, Progress
 from pipelines.cli import app
-from pipelines.definitions import define
-from pipelines.runs import make_stages, plan_runs
 from storage.episode import Episode
 from storage.trajectories import TrajectoryStore
 from tasks.registry import get_task
@@ -83,21 +79,10 @@ def test_places_of_a_file_get_their_shortest_tour(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["order.csv", "tour.png", "tour.svg"]
 
 
-def test_a_trained_model_walks_the_places_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DB1_DATA", str(tmp_path))
-    tiny = Experiment(
-        name="tiny",
-        tasks=TASK,
-        tour_tier="fast",
-        num_episodes=4,
-        num_evaluation_episodes=1,
-        num_processes=1,
-        training={"steps": 1, "batch_windows": 1, "warmup_steps": 0},
-    )
-    stages = ("trajectories", "tokenizer", "tokens", "shards", "checkpoint")
-    with dg.DagsterInstance.ephemeral() as instance:
-        job = define(Progress()).resolve_implicit_global_asset_job_def()
-        make_stages(plan_runs(stages, tiny.task_ids), job, instance, tiny, tell=lambda *_: None)
+def test_a_trained_model_walks_the_places_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_project: Path
+) -> None:
+    monkeypatch.setenv("DB1_DATA", str(tiny_project))
     file = tmp_path / "places.csv"
     places = np.random.default_rng(0).uniform((30, 100), (32, 103), (12, 2))
     file.write_text("\n".join(["latitude,longitude", *(f"{north},{east}" for north, east in places)]))

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from assets.resources import Stores
+from pipelines.checkpoints import make_policy, newest_checkpoint, open_checkpoint, trained_tasks_of
+from storage.episode import Schema
+from storage.locations import Locations
+from storage.manifest import ManifestError
+from tasks.corpora.pictures import read_picture
+from tasks.registry import get_task
+from tasks.task import schema_of
+
+if TYPE_CHECKING:
+    from db1_model.policy import DB1Policy
+
+console = Console(highlight=False)
+
+_Model = Annotated[str, typer.Option("--model", help="A stored checkpoint.", show_default="the newest")]
+_Temperature = Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token; above it, tokens are drawn.")]
+_Seed = Annotated[int, typer.Option(help="Seed of the draws.")]
+
+
+def caption(
+    image: Annotated[Path, typer.Argument(help="A picture.", show_default=False)],
+    model: _Model = "",
+    task: Annotated[str, typer.Option(help="The task whose way of describing is asked for.")] = "captions/rooms-2",
+    temperature: _Temperature = 0.0,
+    seed: _Seed = 0,
+) -> None:
+    """Describe a picture."""
+    speaker = _open(task, model, temperature, seed)
+    console.print(escape(speaker.answer(picture=image)), soft_wrap=True)
+
+
+def ask(
+    image: Annotated[Path, typer.Argument(help="A picture.", show_default=False)],
+    question: Annotated[str, typer.Argument(help="What is asked about it.", show_default=False)],
+    model: _Model = "",
+    task: Annotated[str, typer.Option(help="The task whose questions these are like.")] = "questions/rooms",
+    temperature: _Temperature = 0.0,
+    seed: _Seed = 0,
+) -> None:
+    """Answer a question about a picture."""
+    speaker = _open(task, model, temperature, seed)
+    console.print(escape(speaker.answer(question, picture=image)), soft_wrap=True)
+
+
+def chat(
+    model: _Model = "",
+    task: Annotated[str, typer.Option(help="The task whose talks this is like.")] = "dialogue/city-talks",
+    temperature: _Temperature = 0.0,
+    seed: _Seed = 0,
+) -> None:
+    """Talk, a line a turn, from the keyboard or from a pipe; an empty line begins a new talk."""
+    speaker = _open(task, model, temperature, seed)
+    if sys.stdin.isatty():
+        console.print(f"[dim]{escape(speaker.name)}, as in {task}; an empty line begins anew, Ctrl-D ends[/]")
+    while True:
+        try:
+            line = input("> " if sys.stdin.isatty() else "").strip()
+        except EOFError:
+            return
+        if not line:
+            speaker.forget()
+            continue
+        try:
+            console.print(escape(speaker.answer(line)), soft_wrap=True)
+        except ValueError as error:
+            console.print(f"[yellow]{escape(str(error))}[/]", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _Speaker:
+    name: str
+    schema: Schema
+    policy: DB1Policy
+
+    def answer(self, question: str = "", *, picture: Path | None = None) -> str:
+        """Answer the next turn.
+
+        Raises:
+            ValueError: If the picture can't be read, or the question has more tokens than the task keeps.
+        """
+        seen: dict[str, Any] = {}
+        for key, leaf in self.schema.observations.items():
+            if leaf.kind == "image" and picture is not None:
+                height, width, _ = leaf.shape
+                seen[key], size = read_picture(picture, (height, width, 3))
+                if size != (height, width):
+                    console.print(f"[dim]{picture.name}: scaled from {size[0]} x {size[1]} to {height} x {width}[/]")
+            elif leaf.kind == "text":
+                if (count := len(self.policy.tokenizer.encode(question))) > leaf.num_tokens:
+                    raise ValueError(f"{question!r} has {count} tokens; expected at most {leaf.num_tokens}")
+                seen[key] = question
+            else:
+                raise ValueError(f"the task shows {key!r}, {leaf.kind}; expected one of pictures or questions alone")
+        return str(self.policy.act([0], [seen], [None])[0])
+
+    def forget(self) -> None:
+        """Begin a new talk."""
+        self.policy.reset([0])
+
+
+def _open(task_id: str, model: str, temperature: float, seed: int) -> _Speaker:
+    task, stores = get_task(task_id), Stores(root=Locations.from_environment().root)
+    schema = schema_of(task)
+    if schema.action.kind != "text":
+        raise ValueError(f"task {task_id!r} is not answered in words; expected one of captions, questions or dialogue")
+    name = model or newest_checkpoint(stores)
+    if name is None:
+        raise ManifestError("checkpoint", "demo-language", "there is none yet")
+    trained = trained_tasks_of(stores, open_checkpoint(stores, name).manifest)
+    if task_id not in trained:
+        console.print(f"[yellow]{escape(name)} was not trained on {task_id}, or its shards are not here[/]")
+    policy, _ = make_policy(stores, name, task, num_slots=1, device="cpu", temperature=temperature, seed=seed)
+    return _Speaker(name, schema, policy)
