@@ -55,11 +55,16 @@ class PatchEmbedding(nn.Module):
     def forward(self, patches: Patches) -> Tensor:
         """Return the embeddings of the patches, shape (patches, width).
 
-        While training, a position is drawn uniformly from its interval; otherwise it is the interval's middle.
+        While training, a position is drawn uniformly from its interval; otherwise it is the interval's middle. On a CPU
+        equal patches are convolved once: rooms, boards and most games are made of few tiles.
         """
-        x = scale_pixels(patches.pixels, self.pixels).to(self.stem.weight.dtype)  # (patches, 3, size, size)
+        pixels, place = patches.pixels, None
+        if pixels.device.type == "cpu" and pixels.dtype == torch.uint8:
+            pixels, place = pixels.unique(dim=0, return_inverse=True)
+        x = scale_pixels(pixels, self.pixels).to(self.stem.weight.dtype)  # (patches, 3, size, size)
         x = self.stem(x)
         x = self.projection(x + self.residual(x)).flatten(1)  # (patches, width)
+        x = x if place is None else x[place]
         rows = self.row_embedding(choose_positions(patches.rows, draw=self.training))
         columns = self.column_embedding(choose_positions(patches.columns, draw=self.training))
         return x + rows + columns

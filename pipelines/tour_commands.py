@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,7 +19,7 @@ from tasks.registry import get_task, select_tasks
 from tasks.rollout import roll_out
 from tasks.task import EVALUATION_SEED
 from tasks.tsp.instances import list_problems
-from tasks.tsp.problem import Given
+from tasks.tsp.problem import MAX_NODES, Given, Tier
 from tasks.tsp.tour import Tour, check_tour, nearest_neighbour_tour, tour_length
 
 if TYPE_CHECKING:
@@ -33,10 +33,8 @@ _MOST_TOLD = 20
 def solve_file(
     file: Annotated[Path, typer.Argument(help="CSV with name,latitude,longitude or x,y; or TSPLIB.")],
     out: Annotated[Path, typer.Option(help="Folder of the table, the pictures and the GeoJSON.")] = Path("tour"),
-    tier: Annotated[
-        Literal["fast", "certified", "proven"], typer.Option(help="How far the tour is certified.")
-    ] = "proven",
-    max_nodes: Annotated[int, typer.Option(min=1, help="Nodes of the search tree of a proof, at most.")] = 1000,
+    tier: Annotated[Tier, typer.Option(help="How far the tour is certified.")] = "proven",
+    max_nodes: Annotated[int, typer.Option(min=1, help="Nodes of the search tree of a proof, at most.")] = MAX_NODES,
     model: Annotated[
         str, typer.Option(help="Checkpoint that walks the places too; 'none' for none.", show_default="the newest")
     ] = "",

@@ -7,9 +7,9 @@ import gymnasium
 
 from tasks.task import Observation, unwrap
 from tasks.tsp.environment import TourEnvironment
-from tasks.tsp.problem import EVALUATION, Instance
+from tasks.tsp.problem import EVALUATION, Instance, Tier
 from tasks.tsp.routing import Search, route
-from tasks.tsp.solver import CHAIN, SEED, Tier, solve_tour, versions
+from tasks.tsp.solver import CHAIN, SEED, solve_tour, versions
 from tasks.tsp.tour import Tour, tour_length, turn_tour
 
 Plan = Callable[[Instance], tuple[Tour, Mapping[str, Any]]]

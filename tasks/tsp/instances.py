@@ -3,15 +3,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import gymnasium
 
 from tasks.task import Expert, Task
-from tasks.tsp.problem import Problem
-
-if TYPE_CHECKING:
-    from tasks.tsp.solver import Tier
+from tasks.tsp.problem import Problem, Tier
 
 
 def list_problems() -> list[Problem]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,12 @@ their tours by heart (0.14 nats on them, 0.65 on others) and walked 20 % above t
 """
 
 TRAINING, EVALUATION = 0, 1
+
+Tier = Literal["fast", "certified", "proven"]
+"""How far a tour is certified: by the 1-tree, the linear program over all edges left, or branch and bound."""
+
+MAX_NODES = 1000
+"""Nodes of the search tree at most, for a tour that is to be proven."""
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.tsp.bound import alpha_candidates, raise_bound
 from tasks.tsp.exact.branching import Stage, prove_tour
+from tasks.tsp.problem import MAX_NODES, Tier
 from tasks.tsp.routing import route
 from tasks.tsp.search import improve_tour
 from tasks.tsp.tour import Tour, tour_length
-
-Tier = Literal["fast", "certified", "proven"]
-"""How far a tour is certified: by the 1-tree, the linear program over all edges left, or branch and bound."""
 
 CHAIN = (
     "OR-Tools routing (Christofides) > 1-tree ascent > 2-opt and Or-opt, double-bridge kicks, annealed > "
@@ -25,9 +23,6 @@ NUM_CANDIDATES = 6
 KICKS = 2000
 NODES_PER_RESTART = 40
 SEED = 0
-MAX_NODES = 1000
-"""Nodes of the search tree at most, for a tour that is to be proven."""
-
 LONGEST_TOUR = 2**44
 """Number of nodes times longest distance, above which duals in parts of 1/4096 could overflow int64."""
 
