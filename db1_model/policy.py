@@ -26,13 +26,26 @@ Mask = NDArray[np.bool_] | None
 """The legal values of a discrete action, shape (values,), or None when all are legal."""
 
 
+_FEW_STEPS = 8
+
+
 @dataclass(frozen=True)
 class _Kind:
-    """What slots of one task have in common: their steps, the places of these, and the legal tokens of an action."""
+    """What slots of one task have in common.
+
+    Args:
+        layout: Their steps.
+        places: The places of these.
+        legal: The legal tokens of an action: the first, and the one after the last.
+        is_read_anew: Whether each step reads the earlier ones anew, as many as a training sequence holds before it.
+            Where these are few, positions that remember what is hidden by now are unlike any in training: of answers
+            about pictures, which take a third of a sequence, most became wrong at the third step.
+    """
 
     layout: StepLayout
     places: StepPositions
     legal: tuple[int, int]
+    is_read_anew: bool
 
 
 _Choice = tuple[slice, tuple[int, int], Tensor | None]
@@ -44,7 +57,8 @@ class DB1Policy:
 
     All observations and their separators are one pass, every further dimension of the actions is one more, for the
     slots whose action has it. An action's last token enters with the next observation. An episode's past is held as
-    keys and values. The chosen tokens leave the model's device once, when all actions are complete.
+    keys and values; where a context holds few steps, these are computed anew at each step. The chosen tokens leave the
+    model's device once, when all actions are complete.
 
     Args:
         model: The model; it is put into evaluation mode.
@@ -86,12 +100,14 @@ class DB1Policy:
         self._device = model.device
         self._generator = torch.Generator(self._device).manual_seed(seed)
         # tasks whose actions take most passes come first, so that the slots which still need one are the first rows
-        kinds = [_Kind(one, StepPositions(one, model.config), self._find_legal(one)) for one in dict.fromkeys(layouts)]
+        kinds = [self._describe(layout) for layout in dict.fromkeys(layouts)]
         self._kinds = sorted(kinds, key=lambda kind: (-kind.layout.action_tokens, kind.legal))
         number = {kind.layout: number for number, kind in enumerate(self._kinds)}
         self._kind = [number[layout] for layout in layouts]  # of each slot
         self._memory = model.make_memory(len(layouts))
-        self._prompts = self._remember(prompts or [None] * len(layouts))
+        self._shown = list(prompts or [None] * len(layouts))
+        self._prompts = self._remember(self._shown)
+        self._steps: list[list[tuple[NDArray[np.uint16], NDArray[np.uint8] | None]]] = [[] for _ in layouts]
         # the token of each slot that the memory lacks; -1 at an episode's beginning
         self._pending = np.full(len(layouts), -1, np.int64)
         self.reset(range(len(layouts)))
@@ -101,6 +117,8 @@ class DB1Policy:
         for slot in slots:
             prompt, self._pending[slot] = self._prompts[slot]
             self._memory.reset([slot], prompt)
+            rows, images = self._shown[slot] or ((), None)
+            self._steps[slot] = [(row, None if images is None else images[step]) for step, row in enumerate(rows)]
 
     @torch.inference_mode()
     def act(self, slots: Sequence[int], observations: Sequence[Mapping[str, Any]], masks: Sequence[Mask]) -> list[Any]:
@@ -136,6 +154,7 @@ class DB1Policy:
             found = torch.cat(tokens).cpu().numpy()
         chosen.T[np.arange(num_tokens.max())[:, None] < num_tokens] = found
         self._pending[rows] = chosen[np.arange(len(rows)), num_tokens - 1]
+        self._keep(rows, chosen)
         return self._decode(chosen, order, rows)
 
     def _find_numbers(self, rows: Sequence[int]) -> Tensor:
@@ -165,6 +184,9 @@ class DB1Policy:
             kind, members = self._kinds[number], list(group)
             batch = {key: np.array([observations[row][key] for row in members]) for key in observations[members[0]]}
             stored, images = encode_observations(batch, kind.layout, self.tokenizer, self.vocabulary)
+            if kind.is_read_anew:
+                parts.append(self._read_anew(kind, [rows[row] for row in members], stored, images))
+                continue
             pending = self._pending[[rows[row] for row in members]]
             placed = np.column_stack([pending, kind.places.place_tokens(stored)])
             kept = np.ones(placed.shape, bool)
@@ -172,6 +194,35 @@ class DB1Policy:
             local = np.broadcast_to(np.roll(kind.places.local_positions, 1)[: placed.shape[1]], placed.shape)
             parts.append(Inputs.of(kind.places, placed[kept], local[kept], kept.sum(1).tolist(), stored, images))
         return parts[0] if len(parts) == 1 else Inputs.join(parts)
+
+    def _read_anew(
+        self, kind: _Kind, slots: Sequence[int], stored: NDArray[np.uint16], images: NDArray[np.uint8] | None
+    ) -> Inputs:
+        """Join the earlier steps of slots, as many as fit, and their new observations; their memories are emptied."""
+        self._memory.reset(slots)
+        parts = []
+        for number, slot in enumerate(slots):
+            seen = stored[number : number + 1], None if images is None else images[number]
+            steps = self._steps[slot] = (
+                self._steps[slot][-kind.places.steps_before :] if kind.places.steps_before else []
+            )
+            steps.append((seen[0][0], seen[1]))
+            placed = [kind.places.place_tokens(row[None])[0] for row, _ in steps]
+            local = np.tile(kind.places.local_positions, len(steps))[: sum(map(len, placed))]
+            numbers = np.stack([row[: stored.shape[1]] for row, _ in steps])
+            pictures = None if images is None else np.stack([image for _, image in steps if image is not None])
+            tokens = np.concatenate(placed)
+            parts.append(Inputs.of(kind.places, tokens, local, [len(tokens)], numbers, pictures))
+        return parts[0] if len(parts) == 1 else Inputs.join(parts)
+
+    def _keep(self, rows: Sequence[int], chosen: NDArray[np.int64]) -> None:
+        """Complete the steps that will be read anew with the tokens of their actions."""
+        for row, slot in enumerate(rows):
+            kind = self._kinds[self._kind[slot]]
+            if kind.is_read_anew:
+                observed, image = self._steps[slot][-1]
+                action = chosen[row, : kind.layout.action_tokens].astype(np.uint16)
+                self._steps[slot][-1] = np.concatenate([observed, action]), image
 
     def _look(self, inputs: Inputs, memory: Memory) -> Tensor:
         """Hidden states after the last position of each row, shape (rows, width)."""
@@ -218,7 +269,7 @@ class DB1Policy:
         keys = []
         for number, prompt in zip(self._kind, prompts, strict=True):
             key = None if prompt is None else (number, *(None if part is None else part.tobytes() for part in prompt))
-            keys.append(key)
+            keys.append(key := None if self._kinds[number].is_read_anew else key)
             if prompt is None or key in known:
                 continue
             places, (stored, images) = self._kinds[number].places, prompt
@@ -230,8 +281,10 @@ class DB1Policy:
             known[key] = memory, int(placed[-1])
         return [known[key] for key in keys]
 
-    def _find_legal(self, layout: StepLayout) -> tuple[int, int]:
-        """The first token of an action, and the one after the last."""
+    def _describe(self, layout: StepLayout) -> _Kind:
+        places = StepPositions(layout, self.model.config)
+        legal = 0, self.tokenizer.size if layout.action_kind == "text" else layout.num_actions
         if layout.action_kind == "continuous":
-            return self.vocabulary.bin_start, self.vocabulary.separator
-        return 0, self.tokenizer.size if layout.action_kind == "text" else layout.num_actions
+            legal = self.vocabulary.bin_start, self.vocabulary.separator
+        is_read_anew = self.model.config.memory == "masked" and places.steps_before < _FEW_STEPS
+        return _Kind(layout, places, legal, is_read_anew)

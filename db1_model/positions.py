@@ -109,6 +109,11 @@ class StepPositions:
         return self.num_patches + self.num_runs > 0
 
     @property
+    def steps_before(self) -> int:
+        """Most whole steps that come before a whole step of a sequence."""
+        return self.context_length // self.num_positions - 1
+
+    @property
     def prompt_transitions(self) -> int:
         """Most transitions of a training prompt: half of a window."""
         return self.transitions // 2

@@ -49,17 +49,23 @@ class PlainLoop:
         self.tokenizer = policy.tokenizer
         self.places = StepPositions(self.layout, self.model.config)
         self.prompt = prompt
+        self.few = policy.model.config.memory == "masked" and self.places.steps_before < 8
         self.reset()
 
     def reset(self) -> None:
+        self.steps: list[Any] = []
+        self.begin()
+        if self.prompt is not None:
+            rows, images = self.prompt
+            for index, row in enumerate(rows):
+                self.steps.append((row[None], None if images is None else images[index : index + 1]))
+                self.see(*self.steps[-1])
+
+    def begin(self) -> None:
         zeros = self.model.config.memory_length if self.model.config.memory == "zeros" else 0
         self.tokens, self.positions = [NOTHING] * zeros, [-1] * zeros
         self.numbers: list[Any] = []
         self.patches: list[tuple[Any, ...]] = []
-        if self.prompt is not None:
-            rows, images = self.prompt
-            for index, row in enumerate(rows):
-                self.see(row[None], None if images is None else images[index : index + 1])
 
     def see(self, row: NDArray[np.uint16], images: NDArray[np.uint8] | None) -> None:
         placed = self.places.place_tokens(row)[0].tolist()
@@ -70,7 +76,12 @@ class PlainLoop:
 
     def act(self, observation: dict[str, Any], mask: NDArray[np.bool_] | None) -> Any:
         batch = {key: np.array([value]) for key, value in observation.items()}
-        self.see(*encode_observations(batch, self.layout, self.tokenizer, self.vocabulary))
+        if self.few:  # as many steps as a training sequence holds
+            self.begin()
+            for step in self.steps[len(self.steps) - min(len(self.steps), self.places.steps_before) :]:
+                self.see(*step)
+        row, images = encode_observations(batch, self.layout, self.tokenizer, self.vocabulary)
+        self.see(row, images)
         action: list[int] = []
         while len(action) < self.layout.action_tokens:
             logits = self.logits()
@@ -84,6 +95,7 @@ class PlainLoop:
             action.append(int(np.where(legal, logits, -np.inf).argmax()))
             self.tokens.append(action[-1])
             self.positions.append(0)
+        self.steps.append((np.append(row, np.array([action], np.uint16), 1), images))
         return decode_action_tokens(np.array([action]), self.layout, self.tokenizer, self.vocabulary)[0]
 
     @torch.no_grad()

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("numpy", "matplotlib", "gymnasium", "dagster", "zarr", "fsspec")
+"""Packages that are always installed and whose documentation may be used freely (BSD, MIT, Apache, matplotlib's)."""
+
+LEAST_CHARACTERS = 400
+_HELD_OUT = 13  # of 256: about one document in twenty
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text.
+
+    Args:
+        text: Its words; paragraphs are divided by empty lines.
+        source: Where it is from.
+    """
+
+    text: str
+    source: str
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether it is kept from training; about one in twenty, chosen by the hash of where it is from."""
+        return hashlib.sha256(self.source.encode()).digest()[0] < _HELD_OUT
+
+
+@cache
+def documents() -> tuple[tuple[Document, ...], tuple[Document, ...]]:
+    """Return English prose that is installed here, for training and held out: Python's own topics and docstrings.
+
+    A module's docstrings are one document. Prompts of examples, tables and lines of markup are left out, and so is a
+    paragraph that an earlier document has.
+    """
+    seen: set[str] = set()
+    found = [Document(text, source) for source, raw in _sources() if (text := _clean(raw, seen))]
+    kept = [document for document in found if len(document.text) >= LEAST_CHARACTERS]
+    return tuple(one for one in kept if not one.is_held_out), tuple(one for one in kept if one.is_held_out)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the documents are from."""
+    import platform
+
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def _sources() -> Iterator[tuple[str, str]]:
+    from pydoc_data.topics import topics
+
+    for name in sorted(topics):
+        yield f"python/{name}", topics[name]
+    for package in PACKAGES:
+        spec = importlib.util.find_spec(package)
+        for root in map(Path, (spec and spec.submodule_search_locations) or ()):
+            for path in sorted(root.rglob("*.py")):
+                yield f"{package}/{path.relative_to(root).as_posix()}", _docstrings(path)
+
+
+def _docstrings(path: Path) -> str:
+    kinds = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+    tree = ast.parse(path.read_bytes())
+    said = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, kinds)]
+    return "\n\n".join(text for text in said if text)
+
+
+def _clean(raw: str, seen: set[str]) -> str:
+    paragraphs = []
+    for paragraph in re.split(r"\n\s*\n", raw):
+        lines = [re.sub(r"\s+", " ", line).strip() for line in paragraph.splitlines()]
+        text = " ".join(line for line in lines if _is_prose(line))
+        if text.count(" ") >= 4 and text not in seen:
+            seen.add(text)
+            paragraphs.append(text)
+    return "\n\n".join(paragraphs)
+
+
+def _is_prose(line: str) -> bool:
+    letters = sum(character.isalpha() or character == " " for character in line)
+    return bool(line) and not line.startswith((">>>", "...", "..", "|", "+--", "$")) and letters >= 0.7 * len(line)
