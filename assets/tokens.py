@@ -15,14 +15,14 @@ from db1_model.vocabulary import Vocabulary
 from storage.folder import StoredFolder
 from storage.manifest import Manifest, recipe_key
 from tasks.filter import FilteredEpisodes
-from tasks.registry import list_sentences
+from tasks.registry import get_task, list_sentences
 
 CODE_VERSION = "1"
 _DIMENSIONS_SHOWN = 100
 
 
 @dg.asset(
-    description="Byte-level BPE for texts, learnt from sentences of all families.",
+    description="Byte-level BPE for texts, learnt from sentences of the experiment's families.",
     group_name="tokens",
     kinds={"huggingface"},
     owners=OWNERS,
@@ -30,7 +30,8 @@ _DIMENSIONS_SHOWN = 100
 )
 def tokenizer(stores: Stores, experiment: Experiment) -> dg.MaterializeResult:
     """Train the text tokenizer."""
-    folder, size, sentences = tokenizer_folder(stores, experiment), experiment.model.text_vocab_size, list_sentences()
+    folder, size = tokenizer_folder(stores, experiment), experiment.model.text_vocab_size
+    sentences = list_sentences(get_task(task_id).family for task_id in experiment.task_ids)
     learnt_from = {"num_sentences": len(sentences), "sentences": recipe_key({"sorted": sorted(sentences)})}
     recipe = {"code_version": CODE_VERSION, "vocab_size": size, **learnt_from}
 

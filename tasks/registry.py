@@ -92,9 +92,9 @@ def get_task(task_id: str) -> Task:
     return tasks[task_id]
 
 
-def list_sentences() -> list[str]:
-    """Return sentences like those that the tasks of all families show, from which a tokenizer learns its words."""
-    modules = [importlib.import_module(_MODULES[family]) for family in families()]
+def list_sentences(chosen: Iterable[str]) -> list[str]:
+    """Return sentences like those that the tasks of some families show, from which a tokenizer learns its words."""
+    modules = [importlib.import_module(_MODULES[family]) for family in sorted(set(chosen))]
     return [sentence for module in modules if hasattr(module, "list_sentences") for sentence in module.list_sentences()]
 
 

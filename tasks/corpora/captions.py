@@ -46,8 +46,8 @@ def list_tasks() -> list[Task]:
     """Return the tasks whose answer is a caption."""
     one, two = "Say what stands in a room: its colour and its kind.", "Say what two things stand in a room, and where."
     return [
-        describe_course("captions/rooms-1", RoomCaptions(0, 1), one, licence="Apache-2.0", answer_tokens=8),
-        describe_course("captions/rooms-2", RoomCaptions(1, 2), two, licence="Apache-2.0", answer_tokens=24),
+        describe_course("captions/rooms-1", RoomCaptions(0, 1), one, licence="Apache-2.0", answer_tokens=6),
+        describe_course("captions/rooms-2", RoomCaptions(1, 2), two, licence="Apache-2.0", answer_tokens=18),
     ]
 
 

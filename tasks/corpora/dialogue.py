@@ -14,7 +14,7 @@ from tasks.tsp.cities import City, china, coordinates
 NUM_CITIES = 60
 """Cities that are talked about: those with most people."""
 
-QUESTIONS_A_LESSON, TURNS_A_TALK = 10, 3
+QUESTIONS_A_LESSON, TURNS_A_TALK = 10, 4
 
 _QUESTIONS: Mapping[str, tuple[str, ...]] = {
     "province": (
@@ -130,7 +130,7 @@ class CityQuestions:
 
 @dataclass(frozen=True)
 class CityTalks:
-    """Talks of three questions about one city, which is named only in the first; evaluation asks in other words.
+    """Talks of four questions about one city, which is named only in the first; evaluation asks in other words.
 
     Args:
         number: Number of the course, the first word of its lessons' seeds.
@@ -160,9 +160,9 @@ def list_tasks() -> list[Task]:
     """Return the tasks that are talks."""
     questions, talks = (
         "Answer questions about large cities of China.",
-        "Answer three questions about a city, one by one.",
+        "Answer four questions about a city, one by one.",
     )
-    size = {"licence": "CC-BY-4.0", "text_tokens": 20, "answer_tokens": 8}
+    size = {"licence": "CC-BY-4.0", "text_tokens": 14, "answer_tokens": 6}
     return [
         describe_course("dialogue/city-questions", CityQuestions(3), questions, **size),
         describe_course("dialogue/city-talks", CityTalks(4), talks, **size),

@@ -83,8 +83,8 @@ def list_tasks() -> list[Task]:
             RoomQuestions(2),
             "Answer questions about the things in a room.",
             licence="Apache-2.0",
-            text_tokens=16,
-            answer_tokens=4,
+            text_tokens=12,
+            answer_tokens=3,
         )
     ]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from db1_model.text import TextTokenizer
 from storage.trajectories import TrajectoryStore
 from tasks.corpora.captions import RoomCaptions
 from tasks.corpora.dialogue import CityQuestions, CityTalks, city_facts
@@ -13,7 +14,7 @@ from tasks.corpora.questions import RoomQuestions
 from tasks.corpora.rooms import SIDE, TILE, Thing, render_room
 from tasks.corpora.sentences import attributes_of, share_right
 from tasks.policies import ExpertPolicy, RandomPolicy
-from tasks.registry import get_task, tasks_of
+from tasks.registry import get_task, list_sentences, tasks_of
 from tasks.rollout import roll_out
 from tasks.task import EVALUATION_SEED, schema_of
 
@@ -31,6 +32,20 @@ def test_the_teacher_is_right_and_answers_of_another_lesson_or_at_random_are_sel
     assert mean(ExpertPolicy(task.make_expert)) == pytest.approx(1.0)
     assert mean(ExpertPolicy(task.baselines["shuffled"])) < 0.3
     assert mean(RandomPolicy()) == 0.0
+
+
+@pytest.mark.parametrize("task_id", TASKS)
+def test_questions_and_answers_have_room_for_their_tokens(task_id: str) -> None:
+    task = get_task(task_id)
+    tokenizer = TextTokenizer.train(list_sentences(["babyai", task.family]), 1024)
+    episodes = list(
+        roll_out(task, ExpertPolicy(task.make_expert), [*range(50), *range(10**6, 10**6 + 50)], num_slots=1)
+    )
+
+    answers = {len(tokenizer.encode(answer)) for episode in episodes for answer in episode.actions}
+    questions = {len(tokenizer.encode(text)) for one in episodes for text in one.observations.get("question", ())}
+    assert max(answers) < task.answer_tokens  # with room for the end
+    assert max(questions, default=0) <= task.text_tokens
 
 
 @pytest.mark.parametrize("task_id", TASKS)

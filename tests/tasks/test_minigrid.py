@@ -134,7 +134,7 @@ def test_equal_seeds_give_equal_episodes_whatever_was_played_before(name: str) -
 
 
 def test_every_task_has_its_mission_among_the_sentences_within_its_tokens() -> None:
-    sentences = set(list_sentences())
+    sentences = set(list_sentences(["minigrid"]))
     for task in tasks_of("minigrid"):
         environment = task.make_environment()
         seen, _ = environment.reset(seed=5)
