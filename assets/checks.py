@@ -141,8 +141,11 @@ def _round_trip_faults(stores: Stores, experiment: Experiment, task_id: str) -> 
         if not np.array_equal(encode_episode(episode, layout, text, vocabulary).tokens, stored.tokens):
             yield {"fault": f"episode {place} has other tokens when it is encoded again"}
         back = decode_action_tokens(stored.tokens[:, -layout.action_tokens :], layout, text, vocabulary)
-        if layout.action_kind == "text":
-            continue  # that a text has room is another check's to say
+        if layout.action_kind in ("text", "document"):
+            is_whole = stored.tokens[:, -1] == 0 if layout.action_kind == "text" else np.ones(1, bool)
+            if (back[is_whole] != episode.actions[is_whole]).any():
+                yield {"fault": f"episode {place} has a text that comes back otherwise"}
+            continue
         half_bin = 0.0 if layout.action_kind == "discrete" else 1.0 / vocabulary.num_bins
         worst = float(np.abs(back - episode.actions).max())
         if worst > half_bin + 1e-6:

@@ -1,8 +1,10 @@
 # Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
+import numpy as np
 
 from assets.checkpoint import checkpoint_folder
 from assets.materialization import OWNERS, Made, find_or_make, picture, report_tasks, table
@@ -16,6 +18,7 @@ from storage.episode import Episode
 from storage.manifest import Manifest, ManifestError
 from storage.trajectories import StoredTrajectory
 from tasks.charts import draw_scores, to_png
+from tasks.policies import ExpertPolicy
 from tasks.registry import get_task
 from tasks.rollout import roll_out
 from tasks.scores import Verdict, bootstrap_interval, interquartile_mean, judge, normalise
@@ -96,7 +99,11 @@ def _play(
     returns: list[float] = []
 
     def episodes() -> Iterator[Episode]:
-        played = roll_out(task, _make_policy(stores, experiment, task, num_episodes), seeds, num_slots=num_episodes)
+        if StepLayout.from_json(stores.tokens.read(task.id).layout).action_kind == "document":
+            played = _read(stores, experiment, task, seeds)
+        else:
+            policy = _make_policy(stores, experiment, task, num_episodes)
+            played = roll_out(task, policy, seeds, num_slots=num_episodes)
         for episode in progress.track(task.id, played, total=num_episodes, unit="episodes"):
             returns.append(episode.total_return)
             yield episode
@@ -106,6 +113,19 @@ def _play(
         return {"returns": returns, "seeds": list(seeds), "checkpoint": recipe["checkpoint"], **scores}
 
     return stores.evaluation.write(task.id, schema_of(task), episodes(), recipe=recipe, metadata=metadata)
+
+
+def _read(stores: Stores, experiment: Experiment, task: Task, seeds: range) -> Iterator[Episode]:
+    """Score the model's reading of the documents that the expert writes: minus the bits per byte that it needs."""
+    from db1_model.checkpoint import load_checkpoint  # these two import torch
+    from db1_model.scoring import measure_bits
+
+    text, vocabulary = read_tokenizer(stores, experiment)
+    checkpoint = load_checkpoint(checkpoint_folder(stores, experiment).open(), vocabulary_digest=vocabulary.digest)
+    for episode in roll_out(task, ExpertPolicy(task.make_expert), seeds, num_slots=1):
+        document = str(episode.actions[0])
+        bits = measure_bits(checkpoint.model, text, document) / max(1, len(document.encode()))
+        yield replace(episode, rewards=np.array([-bits]))
 
 
 def _make_policy(stores: Stores, experiment: Experiment, task: Task, num_slots: int) -> Policy:

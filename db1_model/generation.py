@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from db1_model.images import cut_patches
 from db1_model.positions import PATCH
@@ -11,7 +14,6 @@ from db1_model.text import TextTokenizer
 from db1_model.transformer import DB1
 
 
-@torch.inference_mode()
 def continue_text(
     model: DB1,
     tokenizer: TextTokenizer,
@@ -20,9 +22,29 @@ def continue_text(
     image: NDArray[np.uint8] | None = None,
     max_tokens: int = 64,
     temperature: float = 0.0,
+    top_p: float = 1.0,
     seed: int = 0,
 ) -> str:
+    """Return what ``stream_text`` yields as one text, which has the same arguments and errors."""
+    options = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+    return "".join(stream_text(model, tokenizer, prompt, image=image, **options))
+
+
+def stream_text(
+    model: DB1,
+    tokenizer: TextTokenizer,
+    prompt: str,
+    *,
+    image: NDArray[np.uint8] | None = None,
+    max_tokens: int = 64,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+) -> Iterator[str]:
     """Continue a text token by token, until its end or for ``max_tokens`` tokens.
+
+    A model whose memory hides what lies before an episode goes on from the last half of a context when one is full, as
+    it was trained; DB1's own memory slides.
 
     Args:
         model: The model; it is put into evaluation mode.
@@ -31,32 +53,50 @@ def continue_text(
         image: What the text is about: it follows the prompt; shape (height, width, 3).
         max_tokens: Most tokens to add.
         temperature: 0 takes the likeliest token; above it, tokens are drawn with logits over the temperature.
+        top_p: Tokens are drawn from the likeliest ones that together have this probability.
         seed: Seed of these draws.
 
-    Returns:
-        The continuation, without the prompt.
+    Yields:
+        The continuation in pieces of whole characters, without the prompt.
 
     Raises:
         ValueError: If the image's height or width is no multiple of the patch size.
+
+    Source:
+        Holtzman et al., "The curious case of neural text degeneration", 2020 (``top_p``).
     """
     device = model.eval().device
     generator = torch.Generator(device).manual_seed(seed)
     patches = None if image is None else cut_patches(torch.from_numpy(image)[None].to(device), model.config)
-    places = [] if patches is None else [PATCH] * len(patches.pixels)
-    memory = model.make_memory(1)
-    ids: list[int] = []
     # token 0 stands before a text that begins with nothing
-    step = torch.tensor([(tokenizer.encode(prompt) or [0]) + places], device=device)
-    with fast_float32():
-        while len(ids) < max_tokens:
-            hidden = model.step(step, None, memory, patches=None if ids else patches)[:, -1]
-            logits = model.logits(hidden, 0, tokenizer.size).float()
-            if temperature == 0:
-                token = logits.argmax(-1)
-            else:
-                token = torch.multinomial(torch.softmax(logits / temperature, -1), 1, generator=generator)[0]
-            if int(token) == 0:
-                break
-            ids.append(int(token))
-            step = token[None]
-    return tokenizer.decode(ids)
+    known = (tokenizer.encode(prompt) or [0]) + ([] if patches is None else [PATCH] * len(patches.pixels))
+    length, begins_anew = model.config.context_length, model.config.memory == "masked" and patches is None
+    ids: list[int] = []
+    told, held = "", known[-length // 2 :] if begins_anew and len(known) > length else known
+    memory, step = model.make_memory(1), held
+    for _ in range(max_tokens):
+        with torch.inference_mode(), fast_float32():
+            shown = None if ids else patches
+            hidden = model.step(torch.tensor([step], device=device), None, memory, patches=shown)[:, -1]
+            token = _draw(model.logits(hidden, 0, tokenizer.size).float()[0], temperature, top_p, generator)
+        if token == 0:
+            break
+        ids.append(token)
+        held, step = [*held, token], [token]
+        if begins_anew and len(held) > length:
+            held = held[-(length // 2) :]
+            memory, step = model.make_memory(1), held
+        said = tokenizer.decode(ids)
+        if not said.endswith("\N{REPLACEMENT CHARACTER}"):
+            yield said[len(told) :]
+            told = said
+    if len(rest := tokenizer.decode(ids)) > len(told):
+        yield rest[len(told) :]
+
+
+def _draw(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> int:
+    if temperature == 0:
+        return int(logits.argmax())
+    p, order = torch.softmax(logits / temperature, -1).sort(descending=True)
+    p = p.masked_fill(p.cumsum(0) - p > top_p, 0.0)  # the likeliest always stays
+    return int(order[torch.multinomial(p, 1, generator=generator)])

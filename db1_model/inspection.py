@@ -67,9 +67,12 @@ def inspect_step(
     Raises:
         IndexError: If the episode has no such step.
     """
-    if not 0 <= step < len(episode):
-        raise IndexError(f"step {step} of an episode of {len(episode)} steps; expected 0..{len(episode) - 1}")
+    if not 0 <= step < len(stored):
+        raise IndexError(f"step {step} of an episode of {len(stored)} steps; expected 0..{len(stored) - 1}")
     row = stored.tokens[step : step + 1]
+    if layout.action_kind == "document":
+        words = tokenizer.decode(row[0][row[0] != 0].tolist())
+        return _texts(ACTION, 0, row[0], words, tokenizer)
     decoded = decode_observations(row, layout, tokenizer, vocabulary, edge=edge)
     found: list[InspectedToken] = []
     for text in layout.texts:

@@ -70,7 +70,7 @@ class DB1Policy:
         seed: Seed of these draws.
 
     Raises:
-        ValueError: If layouts, vocabulary, model and prompts do not belong together.
+        ValueError: If layouts, vocabulary, model and prompts do not belong together, or a task's actions are documents.
     """
 
     def __init__(
@@ -282,6 +282,8 @@ class DB1Policy:
         return [known[key] for key in keys]
 
     def _describe(self, layout: StepLayout) -> _Kind:
+        if layout.action_kind == "document":
+            raise ValueError("documents are read and not played; continue one with: db1 write")
         places = StepPositions(layout, self.model.config)
         legal = 0, self.tokenizer.size if layout.action_kind == "text" else layout.num_actions
         if layout.action_kind == "continuous":

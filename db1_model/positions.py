@@ -21,7 +21,7 @@ class TokenSequence:
     Args:
         tokens: int32 of shape (L,); -1 is an image patch, -2 a run of numbers, padding is 0.
         positions: Local position of each token within its step, int32 of shape (L,): 1..n in the observation, n + 1 at
-            the separator, 0 in actions and padding.
+            the separator, 0 in actions and padding, -1 for none in a document.
         loss_mask: Whether the label is an action's token that counts in the loss, bool of shape (L,).
         labels: The next token, int64 of shape (L,).
         numbers: Token ids of the runs, padded with -1, int64 of shape (runs, ``numbers_per_position``).
@@ -77,7 +77,8 @@ class StepPositions:
         self._joined = int(self.num_runs > 0)
         number_positions = self.num_runs if self.embedded else self._num_numbers
         self.num_observation = self._first_number + number_positions - self._joined
-        self.num_positions = self.num_observation + 1 + layout.action_tokens
+        before_action = self.num_observation + layout.separator_tokens
+        self.num_positions = before_action + layout.action_tokens
         if self.num_positions > config.context_length:
             raise ValueError(
                 f"a step takes {self.num_positions} positions ({self.num_observation} observed, separator, "
@@ -90,8 +91,10 @@ class StepPositions:
             )
         self.transitions = -(-config.context_length // self.num_positions)
         local = np.zeros(self.num_positions, np.int64)
-        local[: self.num_observation + 1] = np.arange(1, self.num_observation + 2)
-        is_action = np.arange(self.num_positions) > self.num_observation
+        local[:before_action] = np.arange(1, before_action + 1)
+        if layout.action_kind == "document":
+            local[:] = -1
+        is_action = np.arange(self.num_positions) >= before_action
         self.local_positions = local
         self._full_positions = np.resize(local, config.context_length).astype(np.int32)
         self._loss_mask = np.resize(is_action, config.context_length + 1)[1:]
@@ -195,7 +198,7 @@ class StepPositions:
 
         full = self._sources, self._full_positions, self._loss_mask, self._padding
         place_sequences(steps, counts, prompts, rows, *full, tokens, positions, loss_mask, labels)
-        if self.layout.action_kind == "text":  # its end is trained, and not the padding behind it
+        if self.layout.action_kind in ("text", "document"):  # its end is trained, and not the padding behind it
             loss_mask[rows] &= (tokens[rows] != 0) | (labels[rows] != 0)
 
     def place_more(

@@ -67,7 +67,7 @@ class RoundTrip:
         self._texts = list(layout.texts)
         if layout.action_kind == "text":
             self._texts.append(TextRun(ACTION, layout.action_tokens))
-        else:
+        elif layout.action_kind != "document":
             kind = "linear" if layout.action_kind == "continuous" else "discrete"
             shape = (layout.action_tokens,) if layout.action_tokens > 1 or kind == "linear" else ()
             self._numbers.append(_Numbers(ACTION, shape, kind, column + 1, layout.num_actions, vocabulary, edge))

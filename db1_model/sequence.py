@@ -14,6 +14,11 @@ from db1_model.vocabulary import Vocabulary
 from storage.episode import Episode, Leaf, Schema
 from storage.tokens import TokenEpisode
 
+BLOCK_TOKENS = 16
+"""Tokens of a document that are a step."""
+
+ActionKind = Literal["continuous", "discrete", "text", "document"]
+
 
 @dataclass(frozen=True)
 class TextRun:
@@ -60,13 +65,14 @@ class StepLayout:
     """What each token of a task's step is; the same at every step of the task.
 
     A step is: texts (keys sorted), image patches in raster order, numbers (keys sorted), the separator, the action's
-    dimensions. The stored tokens leave the patches out.
+    dimensions. The stored tokens leave the patches out. A document is cut into steps of ``BLOCK_TOKENS`` tokens without
+    observation and separator.
 
     Args:
         texts: Text observations.
         image: The image, if there is one.
         numbers: Observations made of numbers.
-        action_kind: ``continuous`` (linear bins), ``discrete`` or ``text``.
+        action_kind: ``continuous`` (linear bins), ``discrete``, ``text`` or ``document``.
         action_tokens: Tokens of an action; a longer text is cut, a shorter one is padded with token 0.
         num_actions: Values of a discrete action, 0 for the others.
         vocabulary_digest: Digest of the vocabulary that the stored ids belong to.
@@ -79,7 +85,7 @@ class StepLayout:
     texts: tuple[TextRun, ...]
     image: ImagePlace | None
     numbers: tuple[NumberRun, ...]
-    action_kind: Literal["continuous", "discrete", "text"]
+    action_kind: ActionKind
     action_tokens: int
     num_actions: int
     vocabulary_digest: str
@@ -105,7 +111,7 @@ class StepLayout:
             image=ImagePlace(images[0][0], *images[0][1].shape[:2]) if images else None,
             numbers=tuple(_number_run(key, leaf) for key, leaf in leaves if leaf.kind in ("continuous", "discrete")),
             action_kind=_action_kind(schema.action),
-            action_tokens=schema.action.num_tokens if schema.action.kind == "text" else math.prod(schema.action.shape),
+            action_tokens=_count_action_tokens(schema.action),
             num_actions=schema.action.num_values,
             vocabulary_digest=vocabulary.digest,
         )
@@ -128,7 +134,12 @@ class StepLayout:
     @property
     def step_tokens(self) -> int:
         """Stored tokens of a step: observation, separator, action."""
-        return self.observation_tokens + 1 + self.action_tokens
+        return self.observation_tokens + self.separator_tokens + self.action_tokens
+
+    @property
+    def separator_tokens(self) -> int:
+        """Separators of a step: one, and none in a document."""
+        return int(self.action_kind != "document")
 
     def to_json(self) -> dict[str, Any]:
         """Return the layout as JSON values."""
@@ -156,6 +167,11 @@ def encode_episode(
     Raises:
         ValueError: If a number is not finite or out of range, naming task, seed and key.
     """
+    if layout.action_kind == "document":
+        tokens = [*tokenizer.encode(str(episode.actions[0])), 0]
+        padded = np.zeros(-(-len(tokens) // BLOCK_TOKENS) * BLOCK_TOKENS, np.uint16)
+        padded[: len(tokens)] = tokens
+        return TokenEpisode(padded.reshape(-1, BLOCK_TOKENS), None, episode.seed, episode.total_return)
     try:
         observed, images = encode_observations(episode.observations, layout, tokenizer, vocabulary)
         actions = np.asarray(episode.actions)
@@ -261,9 +277,11 @@ def decode_action_tokens(
 
     Returns:
         int64 of shape (N,) for a discrete action, float32 of shape (N, dimensions) for a continuous one, N strings for
-        text, each up to its first token 0.
+        text, each up to its first token 0, one string for a document.
     """
     tokens = np.asarray(tokens, np.int64)
+    if layout.action_kind == "document":
+        return _decode_texts(tokens.reshape(1, -1), tokenizer)
     if layout.action_kind == "text":
         return _decode_texts(tokens, tokenizer)
     if layout.action_kind == "discrete":
@@ -271,8 +289,16 @@ def decode_action_tokens(
     return decode_actions(tokens - vocabulary.bin_start, num_bins=vocabulary.num_bins, edge=edge)
 
 
-def _action_kind(action: Leaf) -> Literal["continuous", "discrete", "text"]:
-    return action.kind if action.kind in ("discrete", "text") else "continuous"
+def _action_kind(action: Leaf) -> ActionKind:
+    if action.kind == "text":
+        return "text" if action.num_tokens else "document"
+    return "discrete" if action.kind == "discrete" else "continuous"
+
+
+def _count_action_tokens(action: Leaf) -> int:
+    if action.kind == "text":
+        return action.num_tokens or BLOCK_TOKENS
+    return math.prod(action.shape)
 
 
 def _encode_texts(texts: Iterable[str], num_tokens: int, tokenizer: TextTokenizer) -> NDArray[np.int64]:

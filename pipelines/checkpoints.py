@@ -65,6 +65,18 @@ def find_tokenizer(stores: Stores, name: str) -> TextTokenizer | None:
     return TextTokenizer.load(files.folder)
 
 
+def open_tokenizer(stores: Stores, name: str) -> TextTokenizer:
+    """Return the tokenizer of an experiment or of an imported checkpoint.
+
+    Raises:
+        ValueError: If it is missing or damaged; the message says what makes it.
+    """
+    text = find_tokenizer(stores, name)
+    if text is None:
+        raise _explain("tokenizer", name, f"there is none in {stores.locations.tokenizer}")
+    return text
+
+
 def find_licences(stores: Stores, checkpoint: Manifest) -> dict[str, str] | None:
     """Return the licence of each task that a checkpoint was trained on, by id; None when its shards are not here."""
     return {task_id: get_task(task_id).licence for task_id in trained_tasks_of(stores, checkpoint)} or None
@@ -99,9 +111,7 @@ def make_policy(
     from db1_model.checkpoint import load_checkpoint
     from db1_model.policy import DB1Policy
 
-    files, text = open_checkpoint(stores, name), find_tokenizer(stores, name)
-    if text is None:
-        raise _explain("tokenizer", name, f"there is none in {stores.locations.tokenizer}")
+    files, text = open_checkpoint(stores, name), open_tokenizer(stores, name)
     model, vocabulary, _ = load_checkpoint(files, device=device)
     if text.digest != vocabulary.tokenizer_digest:
         fault = f"it is {text.digest[:12]}, the checkpoint has {vocabulary.tokenizer_digest[:12]}"

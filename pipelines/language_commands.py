@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from assets.resources import Stores
-from pipelines.checkpoints import make_policy, newest_checkpoint, open_checkpoint, trained_tasks_of
+from pipelines.checkpoints import make_policy, newest_checkpoint, open_checkpoint, open_tokenizer, trained_tasks_of
 from storage.episode import Schema
 from storage.locations import Locations
 from storage.manifest import ManifestError
@@ -51,6 +51,40 @@ def ask(
     """Answer a question about a picture."""
     speaker = _open(task, model, temperature, seed)
     console.print(escape(speaker.answer(question, picture=image)), soft_wrap=True)
+
+
+def write(
+    prompt: Annotated[str, typer.Argument(help="How the text begins.")] = "",
+    model: _Model = "",
+    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens to add.")] = 100,
+    temperature: _Temperature = 0.8,
+    top_p: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Draw from the likeliest tokens of this share.")
+    ] = 0.95,
+    seed: _Seed = 0,
+    stop: Annotated[str, typer.Option(help="End before this text.")] = "",
+) -> None:
+    """Continue a text, printed as it comes."""
+    from db1_model.checkpoint import load_checkpoint
+    from db1_model.generation import stream_text
+
+    stores = Stores(root=Locations.from_environment().root)
+    name = _choose(stores, model)
+    network, text = load_checkpoint(open_checkpoint(stores, name)).model, open_tokenizer(stores, name)
+    print(prompt, end="", flush=True)
+    said = told = ""
+    options = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+    for piece in stream_text(network, text, prompt, **options):
+        said += piece
+        end = said.find(stop) if stop else -1
+        ready = said[:end] if end >= 0 else said[: len(said) - max(0, len(stop) - 1)]
+        print(ready[len(told) :], end="", flush=True)
+        told = ready
+        if end >= 0:
+            break
+    else:
+        print(said[len(told) :], end="")
+    print()
 
 
 def chat(
@@ -109,14 +143,19 @@ class _Speaker:
         self.policy.reset([0])
 
 
+def _choose(stores: Stores, model: str) -> str:
+    name = model or newest_checkpoint(stores)
+    if name is None:
+        raise ManifestError("checkpoint", "demo", "there is none yet")
+    return name
+
+
 def _open(task_id: str, model: str, temperature: float, seed: int) -> _Speaker:
     task, stores = get_task(task_id), Stores(root=Locations.from_environment().root)
     schema = schema_of(task)
     if schema.action.kind != "text":
         raise ValueError(f"task {task_id!r} is not answered in words; expected one of captions, questions or dialogue")
-    name = model or newest_checkpoint(stores)
-    if name is None:
-        raise ManifestError("checkpoint", "demo-language", "there is none yet")
+    name = _choose(stores, model)
     trained = trained_tasks_of(stores, open_checkpoint(stores, name).manifest)
     if task_id not in trained:
         console.print(f"[yellow]{escape(name)} was not trained on {task_id}, or its shards are not here[/]")

@@ -46,12 +46,12 @@ def tokens(
     if not 0 <= number < len(episodes):
         raise ValueError(f"task {task.id!r} has {len(episodes)} episodes; expected --episode 0..{len(episodes) - 1}")
     one, encoded = episodes[number], stored[number]
-    if step >= len(one):
-        raise ValueError(f"episode {number} of {task.id!r} has {len(one)} steps; expected --step 0..{len(one) - 1}")
+    if step >= len(encoded):
+        raise ValueError(f"episode {number} of {task.id!r} has {len(encoded)} steps; expected 0..{len(encoded) - 1}")
     found = inspect_step(one, encoded, step, layout, text, vocabulary, patch_size=model.patch_size, edge=model.bin_edge)
     console.print(
         f"[bold]{task.id}[/], episode {number} of {len(episodes)} (seed {one.seed}, return {one.total_return:,.4g}), "
-        f"step {step} of {len(one)}: {layout.step_tokens} tokens",
+        f"step {step} of {len(encoded)}: {layout.step_tokens} tokens",
         soft_wrap=True,
     )
     _print(_draw_tokens(found))

@@ -21,7 +21,8 @@ class Leaf:
         low: Smallest value of a continuous leaf, ``-inf`` when unbounded.
         high: Largest value of a continuous leaf, ``inf`` when unbounded.
         num_values: Number of values of a discrete leaf, at most 1,024; 0 for the other kinds.
-        num_tokens: Text only: tokens that a step reserves for it; longer text is cut, shorter is padded.
+        num_tokens: Text only: tokens that a step reserves for it; longer text is cut, shorter is padded. 0 for a
+            document, which is the one action of its episode, of any length.
     """
 
     kind: LeafKind

@@ -24,6 +24,9 @@ class Insider(Protocol):
         ...
 
 
+_LONGEST_DRAWN = 1000  # characters of a random text
+
+
 class RandomPolicy:
     """Takes each legal action with equal chance; a function of its own seed and the episode's, not of the slots."""
 
@@ -57,7 +60,7 @@ class RandomPolicy:
         if isinstance(space, spaces.Box):
             return generator.uniform(space.low, space.high).astype(np.float32)
         if isinstance(space, spaces.Text):
-            length = generator.integers(space.min_length, space.max_length + 1)
+            length = generator.integers(space.min_length, min(space.max_length, _LONGEST_DRAWN) + 1)
             return "".join(generator.choice(sorted(space.character_set), length))
         raise ValueError(f"a random policy cannot draw from the action space {space}; expected Discrete, Box or Text")
 

@@ -27,6 +27,7 @@ _MODULES: Mapping[str, str] = {
     "procgen": "tasks.procgen.instances",
     "questions": "tasks.corpora.questions",
     "sokoban": "tasks.sokoban.instances",
+    "text": "tasks.corpora.text",
     "tsp": "tasks.tsp.instances",
     "vehicle_routing": "tasks.vehicle_routing.instances",
 }

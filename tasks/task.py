@@ -82,7 +82,8 @@ class Task:
         baselines: Other experts to compare with, by name; ``random`` is always there and needs no entry.
         floor: The reference score that counts as 0 in the expert-normalised score: ``random`` or a baseline's name.
         text_tokens: Tokens that a step reserves for each text observation.
-        answer_tokens: Tokens that a step reserves for an action that is text.
+        answer_tokens: Tokens that a step reserves for an action that is text; 0 where the one action of an episode is a
+            document, which is read and not played.
         extra: The optional dependencies of ``pyproject.toml`` that bring its packages; empty for none.
         recipe: How the specialist is trained that is its expert; None when the expert is of another kind.
     """
@@ -164,13 +165,13 @@ def schema_of(task: Task) -> Schema:
         key: _leaf_of(space, f"task {task.id!r}, observation {key!r}", task.text_tokens)
         for key, space in observation_space.items()
     }
-    action = _leaf_of(action_space, f"task {task.id!r}, action", task.answer_tokens)
+    action = _leaf_of(action_space, f"task {task.id!r}, action", task.answer_tokens, may_be_long=True)
     if action.kind == "continuous" and (action.low, action.high) != (-1.0, 1.0):
         raise ValueError(f"task {task.id!r}, action: the space is {action_space}; expected a Box in [-1, 1]")
     return Schema(observations=observations, action=action)
 
 
-def _leaf_of(space: spaces.Space, where: str, text_tokens: int) -> Leaf:
+def _leaf_of(space: spaces.Space, where: str, text_tokens: int, *, may_be_long: bool = False) -> Leaf:
     match space:
         case spaces.Box() if space.dtype == np.uint8 and len(space.shape) == 3 and space.shape[2] == 3:
             return Leaf("image", shape=space.shape)
@@ -180,10 +181,10 @@ def _leaf_of(space: spaces.Space, where: str, text_tokens: int) -> Leaf:
             return Leaf("discrete", shape=space.shape, num_values=int(space.nvec[0]))
         case spaces.Discrete() if space.start == 0 and space.n <= 1024:
             return Leaf("discrete", num_values=int(space.n))
-        case spaces.Text() if text_tokens > 0:
+        case spaces.Text() if text_tokens > 0 or may_be_long:
             return Leaf("text", num_tokens=text_tokens)
         case spaces.Text():
-            raise ValueError(f"{where}: a text needs Task.text_tokens above 0, an action Task.answer_tokens")
+            raise ValueError(f"{where}: a text needs Task.text_tokens above 0")
     raise ValueError(
         f"{where}: the space {space} has no stored form; expected a float32 vector, a vector of at most 1024 equal "
         "discrete values, a uint8 image of height x width x 3, or a Text"

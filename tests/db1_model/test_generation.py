@@ -29,6 +29,32 @@ def test_greedy_text_about_an_image_is_that_of_whole_passes(tokenizer: TextToken
     assert continue_text(model, tokenizer, "go to the", image=image, max_tokens=12) == tokenizer.decode(tokens[begin:])
 
 
+def test_text_beyond_a_context_goes_on_from_its_last_half(tokenizer: TextTokenizer) -> None:
+    torch.manual_seed(2)
+    model = DB1(ModelConfig(1, 32, 2, 16, 16, 1024, dropout=0.0)).eval()
+    ids = tokenizer.encode("open the blue door go to the")
+    seen, expected = ids[-8:] if len(ids) > 16 else ids, []
+    with torch.no_grad():
+        while len(expected) < 60:
+            token = int(model.logits(model(torch.tensor([seen]), None)[0, -1], 0, tokenizer.size).argmax())
+            expected.append(token)
+            seen = [*seen, token] if len(seen) < 16 else [*seen, token][-8:]
+
+    assert 0 not in expected
+    found = continue_text(model, tokenizer, "open the blue door go to the", max_tokens=60)
+    assert found == tokenizer.decode(expected)
+
+
+def test_text_is_drawn_from_the_likeliest_tokens_alone(tokenizer: TextTokenizer) -> None:
+    torch.manual_seed(0)
+    model = DB1(ModelConfig(1, 32, 2, 64, 64, 1024, dropout=0.0))
+
+    likeliest = continue_text(model, tokenizer, "go", max_tokens=8)
+    drawn = {continue_text(model, tokenizer, "go", max_tokens=8, temperature=5.0, top_p=1e-6, seed=s) for s in range(3)}
+
+    assert drawn == {likeliest}
+
+
 def test_sampled_text_is_a_function_of_its_seed(tokenizer: TextTokenizer) -> None:
     torch.manual_seed(0)
     model = DB1(ModelConfig(1, 32, 2, 64, 64, 1024, dropout=0.0))

@@ -57,6 +57,24 @@ def leaf_of(values: np.ndarray) -> Leaf:
     return Leaf("discrete", values.shape[1:], num_values=1024)
 
 
+def test_of_a_document_every_token_and_its_end_are_trained_and_none_has_a_local_position(
+    config: ModelConfig, tokenizer: TextTokenizer, vocabulary: Vocabulary
+) -> None:
+    layout = StepLayout.from_schema(Schema({}, Leaf("text")), vocabulary)
+    said = np.array(["go to the red ball " * 4], object)
+    tokens = encode_episode(
+        Episode("zoo/document", 0, {}, said, np.zeros(1), True, False), layout, tokenizer, vocabulary
+    )
+
+    built = StepPositions(layout, config).build_sequence(np.concatenate([tokens.tokens] * 2))
+
+    once = [*tokenizer.encode(said[0]), 0]
+    trained = (once + once)[: np.count_nonzero(built.loss_mask) + 1]
+    assert built.labels[built.loss_mask].tolist() == trained[1:]
+    assert np.count_nonzero(built.loss_mask) >= len(once)
+    assert set(built.positions[: built.num_tokens].tolist()) == {-1}
+
+
 def test_of_a_text_answer_the_words_and_the_end_are_trained_and_not_the_padding(
     config: ModelConfig, make_task: Callable, tokenizer: TextTokenizer
 ) -> None:

@@ -65,6 +65,23 @@ def test_tokens_decode_to_the_episode_within_half_a_bin(
     assert (encoded.images is None) == (kind != "image")
 
 
+DOCUMENT = Schema({}, Leaf("text"))
+
+
+@pytest.mark.parametrize("text", ["", "go", "天津 到 西安, Ürümqi\n\n\t\N{GRINNING FACE}" * 30, "x" * 15, "y" * 16])
+def test_a_document_becomes_blocks_and_comes_back(text: str, tokenizer: TextTokenizer, vocabulary: Vocabulary) -> None:
+    layout = StepLayout.from_schema(DOCUMENT, vocabulary)
+    episode = Episode("zoo/document", 0, {}, np.array([text], object), np.zeros(1), True, False)
+
+    tokens = encode_episode(episode, layout, tokenizer, vocabulary).tokens
+
+    assert tokens.shape[1] == layout.step_tokens == 16
+    assert np.count_nonzero(tokens) == len(tokenizer.encode(text))
+    assert (tokens.ravel() == 0).any()
+    assert decode_action_tokens(tokens, layout, tokenizer, vocabulary).tolist() == [text]
+    assert StepLayout.from_json(layout.to_json()) == layout
+
+
 def test_a_layout_survives_json(schemas: dict[str, Schema], vocabulary: Vocabulary) -> None:
     for schema in schemas.values():
         layout = StepLayout.from_schema(schema, vocabulary)

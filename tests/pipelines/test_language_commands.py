@@ -61,6 +61,18 @@ def test_a_talk_goes_on_a_line_a_turn_and_a_question_that_is_too_long_is_told() 
     assert len(long.output.splitlines()) == 2
 
 
+def test_a_text_is_continued_up_to_where_it_is_to_stop() -> None:
+    def write(*options: str) -> str:
+        return run("write", "go to", "--max-tokens", "30", "--temperature", "2", *options).output
+
+    whole = write("--seed", "1")
+    stop = whole[15:18]
+
+    assert whole == write("--seed", "1") != write("--seed", "2")
+    assert whole.startswith("go to")
+    assert write("--seed", "1", "--stop", stop) == whole[: whole.index(stop, 5)] + "\n"
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [

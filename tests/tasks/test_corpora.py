@@ -7,6 +7,7 @@ import pytest
 
 from db1_model.text import TextTokenizer
 from storage.trajectories import TrajectoryStore
+from tasks.corpora import prose
 from tasks.corpora.captions import RoomCaptions
 from tasks.corpora.dialogue import CityQuestions, CityTalks, city_facts
 from tasks.corpora.lesson import Course
@@ -123,6 +124,26 @@ def test_evaluation_asks_for_the_same_facts_in_other_words(course: Course) -> No
 
     assert not {question for question, _ in trained} & {question for question, _ in asked}
     assert {answer for _, answer in asked} <= {answer for _, answer in trained}
+
+
+def test_prose_is_split_by_document_and_only_its_author_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prose, "PACKAGES", ("fsspec",))
+    prose.documents.cache_clear()
+    training, held_out = prose.documents()
+    task = get_task("text/documentation")
+    seeds = [0, 1, EVALUATION_SEED]
+
+    episodes = list(roll_out(task, ExpertPolicy(task.make_expert), seeds, num_slots=1))
+    others = list(roll_out(task, ExpertPolicy(task.baselines["unigram"]), seeds, num_slots=1))
+    prose.documents.cache_clear()
+
+    assert [str(one.actions[0]) for one in episodes] == [training[0].text, training[1].text, held_out[0].text]
+    assert [one.total_return for one in episodes] == [0, 0, 0]
+    assert all(3.5 < -one.total_return < 5.5 for one in others)
+    assert not {one.source for one in training} & {one.source for one in held_out}
+    paragraphs = [paragraph for one in (*training, *held_out) for paragraph in one.text.split("\n\n")]
+    assert len(paragraphs) == len(set(paragraphs))
+    assert 0.01 < len(held_out) / len(training) < 0.12
 
 
 def test_what_is_said_of_cities_is_true() -> None:
