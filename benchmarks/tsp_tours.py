@@ -3,7 +3,7 @@
 Each of DB1's 232 tasks gets ``--tours`` training tours, one episode a tour, by the processes, the solver and the store
 that the trajectories asset uses, at its default tiers. The process that makes them is killed by SIGKILL ``--kills``
 times, once every ``--kill-every`` seconds, and begun again each time; CPU seconds are those of all processes, also of
-the killed ones. Check what was made with ``DB1_DATA=FOLDER db1 verify-tours``.
+the killed ones, and stand in ``FOLDER/used.jsonl``, so that the command can be stopped and given again. Check what was made with ``DB1_DATA=FOLDER db1 verify-tours``.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import json
 import os
 import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from storage.locations import Locations
 from storage.trajectories import TrajectoryStore
@@ -27,6 +29,8 @@ from tasks.tsp.problem import VARIANTS
 
 _NUM_DB1_TASKS = 232
 _PR_SET_CHILD_SUBREAPER = 36
+_USED = "used.jsonl"
+_noted = [0.0]
 
 
 def make_tours(root: str, num_tours: int) -> None:
@@ -65,10 +69,12 @@ def run(root: str, num_tours: int, num_kills: int, kill_every_s: float) -> None:
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.wait()  # for the processes that it had started
+        _note_time(Path(root))
+    _note_time(Path(root))
     if code:
         raise SystemExit(code)
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = used.ru_utime + used.ru_stime
+    lines = (Path(root) / _USED).read_text().splitlines()
+    seconds = sum(json.loads(line)["cpu_seconds"] for line in lines)
     store = TrajectoryStore(Locations(root).trajectories)
     told = [episode.provenance for task_id in store.tasks() for episode in store.read(task_id)]
     gap = sum(one["certified_gap"] for one in told) / len(told)
@@ -77,6 +83,14 @@ def run(root: str, num_tours: int, num_kills: int, kill_every_s: float) -> None:
         f"{(time.perf_counter() - begun) / 3600:.2f} hours by the clock, after {killed} kills\n"
         f"mean certified gap {gap:.4%}, {sum(one['proven'] for one in told) / len(told):.1%} proven to be the shortest"
     )
+
+
+def _note_time(root: Path) -> None:
+    """Write down the CPU seconds of children that have ended since the last time."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds, _noted[0] = used.ru_utime + used.ru_stime - _noted[0], used.ru_utime + used.ru_stime
+    with (root / _USED).open("a") as file:
+        file.write(json.dumps({"cpu_seconds": seconds}) + "\n")
 
 
 def main() -> None:
