@@ -3,7 +3,8 @@
 Each of DB1's 232 tasks gets ``--tours`` training tours, one episode a tour, by the processes, the solver and the store
 that the trajectories asset uses, at its default tiers. The process that makes them is killed by SIGKILL ``--kills``
 times, once every ``--kill-every`` seconds, and begun again each time; CPU seconds are those of all processes, also of
-the killed ones, and stand in ``FOLDER/used.jsonl``, so that the command can be stopped and given again. Check what was made with ``DB1_DATA=FOLDER db1 verify-tours``.
+the killed ones, and stand in ``FOLDER/used.jsonl``, so that the command can be stopped and given again. Check what was
+made with ``DB1_DATA=FOLDER db1 verify-tours``.
 """
 
 from __future__ import annotations
