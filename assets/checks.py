@@ -10,7 +10,8 @@ from assets.materialization import table
 from assets.partitions import partitions_of
 from assets.resources import Experiment, Stores
 from assets.tokens import read_tokenizer
-from db1_model.sequence import StepLayout, decode_action_tokens, encode_episode
+from db1_model.layout import StepLayout
+from db1_model.sequence import decode_action_tokens, encode_episode
 from storage.manifest import ManifestError
 from storage.trajectories import StoredTrajectory
 from tasks.filter import FilteredEpisodes

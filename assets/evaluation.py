@@ -11,8 +11,8 @@ from assets.materialization import OWNERS, Made, find_or_make, picture, report_t
 from assets.partitions import ALL_AT_ONCE, partitions_of
 from assets.resources import Experiment, Progress, Stores
 from assets.tokens import read_tokenizer
+from db1_model.layout import StepLayout
 from db1_model.positions import StepPositions
-from db1_model.sequence import StepLayout
 from db1_model.windows import choose_prompt
 from storage.episode import Episode
 from storage.manifest import Manifest, ManifestError

@@ -8,8 +8,8 @@ import dagster as dg
 from assets.materialization import OWNERS, Made, find_or_make, report_one, report_tasks, table
 from assets.partitions import ALL_AT_ONCE, partitions_of
 from assets.resources import Experiment, Progress, Stores
+from db1_model.layout import StepLayout
 from db1_model.round_trip import RoundTrip
-from db1_model.sequence import StepLayout
 from db1_model.text import TextTokenizer
 from db1_model.vocabulary import Vocabulary
 from storage.folder import StoredFolder

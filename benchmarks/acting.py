@@ -23,9 +23,10 @@ from torch import Tensor
 from db1_model.attention import RelativeAttention, sinusoids_of
 from db1_model.block import Block
 from db1_model.config import ModelConfig
+from db1_model.layout import StepLayout
 from db1_model.policy import DB1Policy
 from db1_model.precision import fast_float32
-from db1_model.sequence import StepLayout, decode_action_tokens, encode_observations
+from db1_model.sequence import decode_action_tokens, encode_observations
 from db1_model.text import TextTokenizer
 from db1_model.transformer import DB1
 from db1_model.vocabulary import Vocabulary

@@ -17,9 +17,9 @@ import torch
 from assets.resources import Experiment, Stores
 from db1_model.batches import make_loader
 from db1_model.config import ModelConfig, TrainingConfig
+from db1_model.layout import StepLayout
 from db1_model.policy import DB1Policy
 from db1_model.precision import fast_float32
-from db1_model.sequence import StepLayout
 from db1_model.text import TextTokenizer
 from db1_model.training import learning_rate_at
 from db1_model.transformer import DB1

@@ -34,7 +34,7 @@ _SIZE = 64
 
 def write_index(root: Path, num_tasks: int, shards_a_task: int) -> None:
     """Write an index of tasks whose steps show images, one episode a sample, with holes for shards."""
-    from db1_model.sequence import ImagePlace, NumberRun, StepLayout
+    from db1_model.layout import ImagePlace, NumberRun, StepLayout
 
     numbers = NumberRun("state", (16,), "mu_law")
     layout = StepLayout((), ImagePlace("frame", _SIZE, _SIZE), (numbers,), "discrete", 1, 7, "simulated")

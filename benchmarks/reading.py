@@ -99,7 +99,7 @@ def open_format(name: str, folder: Path) -> Reader:
 
 
 def _write_shards(rows: NDArray[np.uint16], folder: Path, compression: Any) -> None:
-    from db1_model.sequence import NumberRun, StepLayout
+    from db1_model.layout import NumberRun, StepLayout
     from storage.shards import ShardStore
     from storage.tokens import TokenEpisode, TokenStore
 
@@ -132,8 +132,8 @@ def _open_memmap(path: Path, *, by_rows: bool) -> Reader:
 
 def _open_windows(folder: Path) -> Reader:
     from db1_model.config import ModelConfig
+    from db1_model.layout import StepLayout
     from db1_model.positions import StepPositions
-    from db1_model.sequence import StepLayout
     from db1_model.windows import Windows, draw_visits, read_window, stack_orders
     from storage.shards import ShardStore
 

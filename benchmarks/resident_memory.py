@@ -23,7 +23,7 @@ _EPISODE_STEPS = 400
 
 def write_shards(root: Path, millions: int, shard_bytes: int) -> None:
     """Write two tasks' shards and an index of them."""
-    from db1_model.sequence import NumberRun, StepLayout
+    from db1_model.layout import NumberRun, StepLayout
 
     rows = make_tokens(millions)
     layout = StepLayout((), None, (NumberRun("state", (STEP_TOKENS - 2,), "mu_law"),), "discrete", 1, 7, "bench")

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from db1_model.layout import StepLayout
 from db1_model.round_trip import ACTION
 from db1_model.scalars import Edge
-from db1_model.sequence import StepLayout, decode_action_tokens, decode_observations
+from db1_model.sequence import decode_action_tokens, decode_observations
 from db1_model.text import TextTokenizer
 from db1_model.vocabulary import Vocabulary
 from storage.episode import Episode

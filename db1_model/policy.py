@@ -12,10 +12,11 @@ from torch import Tensor
 
 from db1_model.images import Patches
 from db1_model.inputs import CachedTokenizer, Inputs
+from db1_model.layout import StepLayout
 from db1_model.memory import Memory
 from db1_model.positions import StepPositions
 from db1_model.precision import fast_float32
-from db1_model.sequence import StepLayout, decode_action_tokens, encode_observations
+from db1_model.sequence import decode_action_tokens, encode_observations
 from db1_model.text import TextTokenizer
 from db1_model.transformer import DB1
 from db1_model.vocabulary import Vocabulary

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db1_model.config import ModelConfig
-from db1_model.sequence import StepLayout
+from db1_model.layout import StepLayout
 
 PATCH = -1
 """Token of a position that holds an image patch."""

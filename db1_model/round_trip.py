@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from db1_model.layout import StepLayout, TextRun
 from db1_model.scalars import Edge, decode_actions, decode_values
-from db1_model.sequence import StepLayout, TextRun, encode_episode
+from db1_model.sequence import encode_episode
 from db1_model.text import TextTokenizer
 from db1_model.vocabulary import Vocabulary
 from storage.episode import Episode

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from db1_model.config import ModelConfig, TrainingConfig
+from db1_model.layout import StepLayout
 from db1_model.mixture import Mixture, mix
 from db1_model.positions import StepPositions
-from db1_model.sequence import StepLayout
 from db1_model.weights import share_tasks
 from db1_model.windows import StoredEpisodes, Window, Windows, draw_visits, stack_orders
 

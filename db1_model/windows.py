@@ -6,9 +6,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from db1_model.layout import StepLayout
 from db1_model.mixture import mix, permute
 from db1_model.positions import StepPositions
-from db1_model.sequence import StepLayout
 from storage.tokens import TokenEpisode
 
 BEST_SHARE = 0.1

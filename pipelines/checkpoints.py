@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assets.resources import Stores
+from db1_model.layout import StepLayout
 from db1_model.positions import StepPositions
-from db1_model.sequence import StepLayout
 from db1_model.windows import choose_prompt
 from pipelines.experiments import EXPERIMENTS
 from storage.folder import StoredFiles, StoredFolder, stored_names

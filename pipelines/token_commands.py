@@ -14,8 +14,8 @@ from rich.table import Table
 from assets.resources import Stores
 from assets.tokens import read_tokenizer
 from db1_model.inspection import InspectedToken, inspect_step
+from db1_model.layout import StepLayout
 from db1_model.round_trip import Dimension, RoundTrip
-from db1_model.sequence import StepLayout
 from pipelines.experiments import get_experiment
 from storage.locations import Locations
 from storage.manifest import ManifestError

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from db1_model.config import ModelConfig
-from db1_model.sequence import StepLayout, encode_episode
+from db1_model.layout import StepLayout
+from db1_model.sequence import encode_episode
 from db1_model.text import TextTokenizer
 from db1_model.vocabulary import Vocabulary
 from storage.episode import Episode, Leaf, Schema

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from db1_model.inspection import inspect_step
+from db1_model.layout import StepLayout
 from db1_model.round_trip import RoundTrip
-from db1_model.sequence import StepLayout, encode_episode
+from db1_model.sequence import encode_episode
 from db1_model.text import TextTokenizer
 from db1_model.vocabulary import Vocabulary
 from storage.episode import Episode, Leaf, Schema

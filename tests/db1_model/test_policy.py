@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from db1_model.config import ModelConfig
 from db1_model.images import Patches
+from db1_model.layout import StepLayout
 from db1_model.policy import DB1Policy, Prompt
 from db1_model.positions import NUMBERS, PATCH, StepPositions
-from db1_model.sequence import StepLayout, decode_action_tokens, encode_observations
+from db1_model.sequence import decode_action_tokens, encode_observations
 from db1_model.text import TextTokenizer
 from db1_model.transformer import DB1
 from db1_model.vocabulary import Vocabulary

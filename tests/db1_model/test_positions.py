@@ -10,8 +10,9 @@ import torch
 
 from db1_model.config import ModelConfig
 from db1_model.images import cut_patches
+from db1_model.layout import StepLayout
 from db1_model.positions import NUMBERS, PATCH, StepPositions, cut_interval
-from db1_model.sequence import StepLayout, encode_episode
+from db1_model.sequence import encode_episode
 from db1_model.text import TextTokenizer
 from db1_model.vocabulary import Vocabulary
 from storage.episode import Episode, Leaf, Schema

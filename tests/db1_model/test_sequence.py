@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from db1_model.sequence import StepLayout, decode_action_tokens, decode_observations, encode_episode
+from db1_model.layout import StepLayout
+from db1_model.sequence import decode_action_tokens, decode_observations, encode_episode
 from db1_model.text import TextTokenizer
 from db1_model.vocabulary import Vocabulary
 from storage.episode import Episode, Leaf, Schema

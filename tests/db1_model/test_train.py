@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from db1_model.config import TrainingConfig
+from db1_model.layout import StepLayout
 from db1_model.presets import get_preset
-from db1_model.sequence import StepLayout, encode_episode
+from db1_model.sequence import encode_episode
 from db1_model.text import TextTokenizer
 from db1_model.train import train
 from db1_model.training import TrainingLog, learning_rate_at, read_training_log

@@ -9,9 +9,9 @@ import pytest
 import storage.packing
 from db1_model import windows as windows_module
 from db1_model.config import ModelConfig
+from db1_model.layout import StepLayout
 from db1_model.order import DRAW, ORDER, draw_windows
 from db1_model.positions import StepPositions
-from db1_model.sequence import StepLayout
 from db1_model.windows import Windows, choose_prompt, read_window
 from storage import shard_index
 from storage.packing import decode

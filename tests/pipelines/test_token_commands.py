@@ -9,7 +9,8 @@ import pytest
 
 from assets.resources import Stores
 from assets.tokens import read_tokenizer, tokenizer_folder
-from db1_model.sequence import StepLayout, encode_episode
+from db1_model.layout import StepLayout
+from db1_model.sequence import encode_episode
 from db1_model.text import TextTokenizer
 from pipelines.cli import main
 from pipelines.experiments import get_experiment

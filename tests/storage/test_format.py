@@ -13,7 +13,8 @@ from assets.catalogue import catalogue
 from assets.resources import Experiment, Stores
 from db1_model.checkpoint import save_checkpoint
 from db1_model.config import ModelConfig
-from db1_model.sequence import StepLayout, encode_episode
+from db1_model.layout import StepLayout
+from db1_model.sequence import encode_episode
 from db1_model.text import TextTokenizer
 from db1_model.transformer import DB1
 from db1_model.vocabulary import Vocabulary
