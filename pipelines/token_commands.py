@@ -47,7 +47,8 @@ def tokens(
         raise ValueError(f"task {task.id!r} has {len(episodes)} episodes; expected --episode 0..{len(episodes) - 1}")
     one, encoded = episodes[number], stored[number]
     if step >= len(encoded):
-        raise ValueError(f"episode {number} of {task.id!r} has {len(encoded)} steps; expected 0..{len(encoded) - 1}")
+        steps = len(encoded)
+        raise ValueError(f"episode {number} of {task.id!r} has {steps} steps; expected --step 0..{steps - 1}")
     found = inspect_step(one, encoded, step, layout, text, vocabulary, patch_size=model.patch_size, edge=model.bin_edge)
     console.print(
         f"[bold]{task.id}[/], episode {number} of {len(episodes)} (seed {one.seed}, return {one.total_return:,.4g}), "

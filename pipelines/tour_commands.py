@@ -144,6 +144,6 @@ def verify_tours(
         f"gap {100 * gap / num_tours:.4f} %"
     )
     if problems:
-        console.print(f"[bold red]{len(problems)} faults[/] in {told}")
+        console.print(f"[bold red]{len(problems)} faults[/] in {told}", soft_wrap=True)
         raise typer.Exit(1)
-    console.print(f"[bold green]all sound[/]: {told}")
+    console.print(f"[bold green]all sound[/]: {told}", soft_wrap=True)

@@ -68,7 +68,8 @@ def test_stored_tours_are_verified_and_a_false_one_is_told(
     assert f"{TASK}, seed 0: the bound {first.provenance['length']} by potentials exceeds" in false.output
 
 
-def test_places_of_a_file_get_their_shortest_tour(tmp_path: Path) -> None:
+def test_places_of_a_file_get_their_shortest_tour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB1_DATA", str(tmp_path / "data"))
     file = tmp_path / "places.csv"
     file.write_text("x,y\n0,0\n3,4\n3,0\n0,4\n")
 
