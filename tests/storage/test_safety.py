@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import contextlib
-import errno
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -181,25 +177,3 @@ def test_of_many_writers_at_once_one_wins_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == sorted(
         [".lock", files.manifest.folder, "manifest.json"]
     )
-
-
-def test_what_threads_still_write_when_one_of_them_failed_is_removed_too(tmp_path: Path) -> None:
-    threads: list[threading.Thread] = []
-
-    def fill(folder: Path) -> dict[str, Any]:
-        def write_on() -> None:
-            with contextlib.suppress(FileNotFoundError):
-                for number in range(3_000):
-                    (folder / str(number)).touch()
-
-        threads.append(threading.Thread(target=write_on))
-        threads[0].start()
-        while not (folder / "100").exists():
-            pass
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        StoredFolder(tmp_path, "tokens", "zoo/a").write(fill, recipe={})
-
-    threads[0].join()
-    assert [path.name for path in (tmp_path / "zoo" / "a").iterdir()] == [".lock"]
