@@ -1,7 +1,7 @@
 # Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
@@ -13,8 +13,9 @@ from assets.resources import Experiment, Progress, Stores
 from assets.tokens import read_tokenizer
 from db1_model.layout import StepLayout
 from db1_model.positions import StepPositions
+from db1_model.text import TextTokenizer
 from db1_model.windows import choose_prompt
-from storage.episode import Episode
+from storage.episode import Episode, Schema
 from storage.manifest import Manifest, ManifestError
 from storage.trajectories import StoredTrajectory
 from tasks.charts import draw_scores, to_png
@@ -23,6 +24,9 @@ from tasks.registry import get_task
 from tasks.rollout import roll_out
 from tasks.scores import Verdict, bootstrap_interval, interquartile_mean, judge, normalise
 from tasks.task import EVALUATION_SEED, Policy, Task, schema_of
+
+if TYPE_CHECKING:
+    from db1_model.checkpoint import Checkpoint  # imports torch
 
 CODE_VERSION = "1"
 _PROMPT_SEED = 0
@@ -95,14 +99,16 @@ def _play(
     stores: Stores, experiment: Experiment, progress: Progress, recipe: Mapping[str, Any], reference: Manifest
 ) -> Manifest:
     task, num_episodes = get_task(recipe["task"]), recipe["num_episodes"]
+    schema = schema_of(task)
     seeds = range(recipe["first_seed"], recipe["first_seed"] + num_episodes)
     returns: list[float] = []
 
     def episodes() -> Iterator[Episode]:
-        if StepLayout.from_json(stores.tokens.read(task.id).layout).action_kind == "document":
-            played = _read(stores, experiment, task, seeds)
+        checkpoint, text = _load(stores, experiment)
+        if schema.action.is_document:
+            played = _read(checkpoint, text, task, seeds)
         else:
-            policy = _make_policy(stores, experiment, task, num_episodes)
+            policy = _make_policy(stores, checkpoint, text, task, schema, num_episodes)
             played = roll_out(task, policy, seeds, num_slots=num_episodes)
         for episode in progress.track(task.id, played, total=num_episodes, unit="episodes"):
             returns.append(episode.total_return)
@@ -112,32 +118,35 @@ def _play(
         scores = {name: reference.metadata[name] for name in ("reference_scores", "floor")}
         return {"returns": returns, "seeds": list(seeds), "checkpoint": recipe["checkpoint"], **scores}
 
-    return stores.evaluation.write(task.id, schema_of(task), episodes(), recipe=recipe, metadata=metadata)
+    return stores.evaluation.write(task.id, schema, episodes(), recipe=recipe, metadata=metadata)
 
 
-def _read(stores: Stores, experiment: Experiment, task: Task, seeds: range) -> Iterator[Episode]:
-    """Score the model's reading of the documents that the expert writes: minus the bits per byte that it needs."""
-    from db1_model.checkpoint import load_checkpoint  # these two import torch
-    from db1_model.scoring import measure_bits
+def _load(stores: Stores, experiment: Experiment) -> "tuple[Checkpoint, TextTokenizer]":
+    from db1_model.checkpoint import load_checkpoint  # imports torch
 
     text, vocabulary = read_tokenizer(stores, experiment)
-    checkpoint = load_checkpoint(checkpoint_folder(stores, experiment).open(), vocabulary_digest=vocabulary.digest)
+    files = checkpoint_folder(stores, experiment).open()
+    return load_checkpoint(files, vocabulary_digest=vocabulary.digest), text
+
+
+def _read(checkpoint: "Checkpoint", text: TextTokenizer, task: Task, seeds: range) -> Iterator[Episode]:
+    """Score the model's reading of the documents that the expert writes: minus the bits per byte that it needs."""
+    from db1_model.scoring import measure_bits  # imports torch
+
     for episode in roll_out(task, ExpertPolicy(task.make_expert), seeds, num_slots=1):
         document = str(episode.actions[0])
         bits = measure_bits(checkpoint.model, text, document) / max(1, len(document.encode()))
         yield replace(episode, rewards=np.array([-bits]))
 
 
-def _make_policy(stores: Stores, experiment: Experiment, task: Task, num_slots: int) -> Policy:
-    from db1_model.checkpoint import load_checkpoint  # these two import torch
-    from db1_model.policy import DB1Policy
+def _make_policy(
+    stores: Stores, checkpoint: "Checkpoint", text: TextTokenizer, task: Task, schema: Schema, num_slots: int
+) -> Policy:
+    from db1_model.policy import DB1Policy  # imports torch
 
-    text, vocabulary = read_tokenizer(stores, experiment)
-    layout = StepLayout.from_schema(schema_of(task), vocabulary)
-    checkpoint = load_checkpoint(checkpoint_folder(stores, experiment).open(), vocabulary_digest=vocabulary.digest)
+    layout = StepLayout.from_schema(schema, checkpoint.vocabulary)
     places = StepPositions(layout, checkpoint.model.config)
-    transitions = places.context_length // places.num_positions
-    prompt = choose_prompt(stores.shards.read_task(task.id), transitions, seed=_PROMPT_SEED)
+    prompt = choose_prompt(stores.shards.read_task(task.id), places.whole_steps, seed=_PROMPT_SEED)
     layouts, prompts = [layout] * num_slots, [prompt] * num_slots
     return DB1Policy(checkpoint.model, layouts, checkpoint.vocabulary, text, prompts=prompts)
 

@@ -31,7 +31,6 @@ from tasks.tsp.problem import VARIANTS
 _NUM_DB1_TASKS = 232
 _PR_SET_CHILD_SUBREAPER = 36
 _USED = "used.jsonl"
-_noted = [0.0]
 
 
 def make_tours(root: str, num_tours: int) -> None:
@@ -53,7 +52,7 @@ def run(root: str, num_tours: int, num_kills: int, kill_every_s: float) -> None:
     """Make them in a process that is killed now and then, and print what they took and what is certified of them."""
     if ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError("the processes of a killed one cannot be waited for here, so their time would be lost")
-    begun, killed = time.perf_counter(), 0
+    begun, killed, noted_s = time.perf_counter(), 0, 0.0
     while True:
         maker = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.tsp_tours", root, "--tours", str(num_tours), "--make"]
@@ -70,8 +69,8 @@ def run(root: str, num_tours: int, num_kills: int, kill_every_s: float) -> None:
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.wait()  # for the processes that it had started
-        _note_time(Path(root))
-    _note_time(Path(root))
+        noted_s = _note_time(Path(root), noted_s)
+    _note_time(Path(root), noted_s)
     if code:
         raise SystemExit(code)
     lines = (Path(root) / _USED).read_text().splitlines()
@@ -86,12 +85,13 @@ def run(root: str, num_tours: int, num_kills: int, kill_every_s: float) -> None:
     )
 
 
-def _note_time(root: Path) -> None:
-    """Write down the CPU seconds of children that have ended since the last time."""
+def _note_time(root: Path, noted_s: float) -> float:
+    """Write down the CPU seconds of children that have ended, less those noted before; return those of all."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds, _noted[0] = used.ru_utime + used.ru_stime - _noted[0], used.ru_utime + used.ru_stime
+    seconds = used.ru_utime + used.ru_stime
     with (root / _USED).open("a") as file:
-        file.write(json.dumps({"cpu_seconds": seconds}) + "\n")
+        file.write(json.dumps({"cpu_seconds": seconds - noted_s}) + "\n")
+    return seconds
 
 
 def main() -> None:

@@ -14,22 +14,6 @@ from db1_model.text import TextTokenizer
 from db1_model.transformer import DB1
 
 
-def continue_text(
-    model: DB1,
-    tokenizer: TextTokenizer,
-    prompt: str,
-    *,
-    image: NDArray[np.uint8] | None = None,
-    max_tokens: int = 64,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-) -> str:
-    """Return what ``stream_text`` yields as one text, which has the same arguments and errors."""
-    options = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
-    return "".join(stream_text(model, tokenizer, prompt, image=image, **options))
-
-
 def stream_text(
     model: DB1,
     tokenizer: TextTokenizer,
@@ -71,27 +55,27 @@ def stream_text(
     # token 0 stands before a text that begins with nothing
     known = (tokenizer.encode(prompt) or [0]) + ([] if patches is None else [PATCH] * len(patches.pixels))
     length, begins_anew = model.config.context_length, model.config.memory == "masked" and patches is None
-    ids: list[int] = []
-    told, held = "", known[-length // 2 :] if begins_anew and len(known) > length else known
-    memory, step = model.make_memory(1), held
-    for _ in range(max_tokens):
+    held = known[-length // 2 :] if begins_anew and len(known) > length else known  # what the memory has seen or will
+    memory, step, untold = model.make_memory(1), held, list[int]()
+    for number in range(max_tokens):
         with torch.inference_mode(), fast_float32():
-            shown = None if ids else patches
+            shown = patches if number == 0 else None
             hidden = model.step(torch.tensor([step], device=device), None, memory, patches=shown)[:, -1]
             token = _draw(model.logits(hidden, 0, tokenizer.size).float()[0], temperature, top_p, generator)
         if token == 0:
             break
-        ids.append(token)
-        held, step = [*held, token], [token]
-        if begins_anew and len(held) > length:
-            held = held[-(length // 2) :]
-            memory, step = model.make_memory(1), held
-        said = tokenizer.decode(ids)
-        if not said.endswith("\N{REPLACEMENT CHARACTER}"):
-            yield said[len(told) :]
-            told = said
-    if len(rest := tokenizer.decode(ids)) > len(told):
-        yield rest[len(told) :]
+        step = [token]
+        if begins_anew:
+            held = [*held, token]
+            if len(held) > length:
+                step = held = held[-(length // 2) :]
+                memory = model.make_memory(1)
+        untold.append(token)
+        if not (said := tokenizer.decode(untold)).endswith("\N{REPLACEMENT CHARACTER}"):
+            yield said
+            untold = []
+    if untold:
+        yield tokenizer.decode(untold)
 
 
 def _draw(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> int:

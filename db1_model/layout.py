@@ -154,9 +154,9 @@ class StepLayout:
 
 
 def _action_kind(action: Leaf) -> ActionKind:
-    if action.kind == "text":
-        return "text" if action.num_tokens else "document"
-    return "discrete" if action.kind == "discrete" else "continuous"
+    if action.is_document:
+        return "document"
+    return action.kind if action.kind in ("discrete", "text") else "continuous"
 
 
 def _count_action_tokens(action: Leaf) -> int:

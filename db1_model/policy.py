@@ -27,7 +27,10 @@ Mask = NDArray[np.bool_] | None
 """The legal values of a discrete action, shape (values,), or None when all are legal."""
 
 
-_FEW_STEPS = 8
+_FEW_STEPS = 8  # of a context, below which a step reads the earlier ones anew
+
+_Step = tuple[NDArray[np.uint16], NDArray[np.uint8] | None]
+"""Stored tokens of a step, shape (tokens,), and its image or None."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,14 @@ class DB1Policy:
         number = {kind.layout: number for number, kind in enumerate(self._kinds)}
         self._kind = [number[layout] for layout in layouts]  # of each slot
         self._memory = model.make_memory(len(layouts))
-        self._shown = list(prompts or [None] * len(layouts))
-        self._prompts = self._remember(self._shown)
-        self._steps: list[list[tuple[NDArray[np.uint16], NDArray[np.uint8] | None]]] = [[] for _ in layouts]
+        self._writes = any(layout.action_kind == "text" for layout in layouts)
+        shown = [
+            (prompt, self._kinds[number].is_read_anew)
+            for prompt, number in zip(prompts or [None] * len(layouts), self._kind, strict=True)
+        ]
+        self._prompts = self._remember([None if is_read_anew else prompt for prompt, is_read_anew in shown])
+        self._prompted = [_split(prompt) if is_read_anew else [] for prompt, is_read_anew in shown]
+        self._steps: list[list[_Step]] = [[] for _ in layouts]  # of slots that read anew
         # the token of each slot that the memory lacks; -1 at an episode's beginning
         self._pending = np.full(len(layouts), -1, np.int64)
         self.reset(range(len(layouts)))
@@ -118,8 +126,7 @@ class DB1Policy:
         for slot in slots:
             prompt, self._pending[slot] = self._prompts[slot]
             self._memory.reset([slot], prompt)
-            rows, images = self._shown[slot] or ((), None)
-            self._steps[slot] = [(row, None if images is None else images[step]) for step, row in enumerate(rows)]
+            self._steps[slot] = list(self._prompted[slot])
 
     @torch.inference_mode()
     def act(self, slots: Sequence[int], observations: Sequence[Mapping[str, Any]], masks: Sequence[Mask]) -> list[Any]:
@@ -146,22 +153,23 @@ class DB1Policy:
         chosen = np.zeros((len(rows), num_tokens.max()), np.int64)
         with fast_float32():
             tokens = [self._choose(self._look(inputs, self._memory), choices)]
-            are_numbers = self._find_numbers(rows)
+            are_texts = self._find_texts(rows) if self._writes else None
             for place in range(1, num_tokens.max()):
                 token = tokens[-1][: np.count_nonzero(num_tokens > place), None]
                 hidden = self.model.step(token, torch.zeros_like(token), self._memory)
-                goes_on = are_numbers[: len(token)] | (token[:, 0] != 0)  # nothing follows the end of a text
-                tokens.append(self._choose(hidden[:, 0], choices) * goes_on)
+                tokens.append(self._choose(hidden[:, 0], choices))
+                if are_texts is not None:  # nothing follows the end of a text
+                    tokens[-1].masked_fill_(are_texts[: len(token)] & (token[:, 0] == 0), 0)
             found = torch.cat(tokens).cpu().numpy()
         chosen.T[np.arange(num_tokens.max())[:, None] < num_tokens] = found
         self._pending[rows] = chosen[np.arange(len(rows)), num_tokens - 1]
         self._keep(rows, chosen)
         return self._decode(chosen, order, rows)
 
-    def _find_numbers(self, rows: Sequence[int]) -> Tensor:
-        """Return which rows' actions are numbers and no text, bool of shape (rows,)."""
-        are_numbers = [self.layouts[slot].action_kind != "text" for slot in rows]
-        return torch.tensor(are_numbers, device=self._device)
+    def _find_texts(self, rows: Sequence[int]) -> Tensor:
+        """Return which rows' actions are text, bool of shape (rows,)."""
+        are_texts = [self.layouts[slot].action_kind == "text" for slot in rows]
+        return torch.tensor(are_texts, device=self._device)
 
     def _find_choices(self, rows: Sequence[int], masks: Sequence[Mask]) -> list[_Choice]:
         """Gather neighbouring rows whose legal tokens are the same range."""
@@ -203,11 +211,9 @@ class DB1Policy:
         self._memory.reset(slots)
         parts = []
         for number, slot in enumerate(slots):
-            seen = stored[number : number + 1], None if images is None else images[number]
-            steps = self._steps[slot] = (
-                self._steps[slot][-kind.places.steps_before :] if kind.places.steps_before else []
-            )
-            steps.append((seen[0][0], seen[1]))
+            first = max(0, len(self._steps[slot]) - kind.places.steps_before)
+            now = stored[number], None if images is None else images[number]
+            steps = self._steps[slot] = [*self._steps[slot][first:], now]
             placed = [kind.places.place_tokens(row[None])[0] for row, _ in steps]
             local = np.tile(kind.places.local_positions, len(steps))[: sum(map(len, placed))]
             numbers = np.stack([row[: stored.shape[1]] for row, _ in steps])
@@ -270,7 +276,7 @@ class DB1Policy:
         keys = []
         for number, prompt in zip(self._kind, prompts, strict=True):
             key = None if prompt is None else (number, *(None if part is None else part.tobytes() for part in prompt))
-            keys.append(key := None if self._kinds[number].is_read_anew else key)
+            keys.append(key)
             if prompt is None or key in known:
                 continue
             places, (stored, images) = self._kinds[number].places, prompt
@@ -291,3 +297,8 @@ class DB1Policy:
             legal = self.vocabulary.bin_start, self.vocabulary.separator
         is_read_anew = self.model.config.memory == "masked" and places.steps_before < _FEW_STEPS
         return _Kind(layout, places, legal, is_read_anew)
+
+
+def _split(prompt: Prompt | None) -> list[_Step]:
+    rows, images = prompt or ((), None)
+    return [(row, None if images is None else images[step]) for step, row in enumerate(rows)]

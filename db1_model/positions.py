@@ -114,7 +114,12 @@ class StepPositions:
     @property
     def steps_before(self) -> int:
         """Most whole steps that come before a whole step of a sequence."""
-        return self.context_length // self.num_positions - 1
+        return self.whole_steps - 1
+
+    @property
+    def whole_steps(self) -> int:
+        """Whole steps that a sequence holds, which fill a context as a prompt."""
+        return self.context_length // self.num_positions
 
     @property
     def prompt_transitions(self) -> int:

@@ -238,7 +238,7 @@ def choose_prompt(
 
     Args:
         task: The task's episodes.
-        transitions: How many; ``StepPositions.context_length // StepPositions.num_positions`` fill a context.
+        transitions: How many; ``StepPositions.whole_steps`` fill a context.
         seed: Seed of the draw.
 
     Returns:

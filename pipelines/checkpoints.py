@@ -123,7 +123,7 @@ def make_policy(
     except ManifestError:
         shards = None
     if shards is not None and shards.layout["vocabulary_digest"] == vocabulary.digest:
-        prompt = choose_prompt(shards, places.context_length // places.num_positions, seed=_PROMPT_SEED)
+        prompt = choose_prompt(shards, places.whole_steps, seed=_PROMPT_SEED)
     layouts, prompts = [layout] * num_slots, [prompt] * num_slots
     policy = DB1Policy(model, layouts, vocabulary, text, prompts=prompts, temperature=temperature, seed=seed)
     return policy, prompt is not None

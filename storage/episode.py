@@ -32,6 +32,11 @@ class Leaf:
     num_values: int = 0
     num_tokens: int = 0
 
+    @property
+    def is_document(self) -> bool:
+        """Whether it is a text of any length."""
+        return self.kind == "text" and not self.num_tokens
+
 
 @dataclass(frozen=True)
 class Schema:

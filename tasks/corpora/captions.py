@@ -6,13 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.corpora.courses import describe_course
-from tasks.corpora.lesson import Turn
-from tasks.corpora.rooms import COLOURS, KINDS, SIDE, TILE, Thing, draw_room, render_room
+from tasks.corpora.lesson import TURNS, Turn
+from tasks.corpora.rooms import COMBINATIONS, SIDE, TILE, draw_room, render_room
 from tasks.corpora.sentences import FORMS, RELATIONS, describe, share_right
 from tasks.task import EVALUATION_SEED, Task
-
-TURNS = 10
-"""Images that a lesson shows, one after another."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +50,9 @@ def list_tasks() -> list[Task]:
 
 def list_sentences() -> list[str]:
     """Return sentences of every form, from which a tokenizer learns its words."""
-    things = [Thing(colour, kind) for colour in COLOURS for kind in KINDS]
     ways = [words for some in RELATIONS.values() for words in some]
     return [
-        form.format(a=thing.phrase, b=things[place - 7].phrase, where=ways[place % len(ways)])
-        for place, thing in enumerate(things)
+        form.format(a=thing.phrase, b=COMBINATIONS[place - 7].phrase, where=ways[place % len(ways)])
+        for place, thing in enumerate(COMBINATIONS)
         for form in FORMS
     ]

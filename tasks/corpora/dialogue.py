@@ -1,20 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 from tasks.corpora.courses import describe_course, is_same
-from tasks.corpora.lesson import Turn
+from tasks.corpora.lesson import TURNS, Turn, draw_one
 from tasks.task import EVALUATION_SEED, Task
 from tasks.tsp.cities import City, china, coordinates
 
 NUM_CITIES = 60
 """Cities that are talked about: those with most people."""
-
-QUESTIONS_A_LESSON, TURNS_A_TALK = 10, 4
 
 _QUESTIONS: Mapping[str, tuple[str, ...]] = {
     "province": (
@@ -103,53 +101,25 @@ def _largest() -> tuple[City, ...]:
 
 
 @dataclass(frozen=True)
-class CityQuestions:
-    """Questions about large cities of China, each about a city of its own; evaluation asks in other words.
+class CityLessons:
+    """Questions about large cities of China; evaluation asks in other words.
 
     Args:
         number: Number of the course, the first word of its lessons' seeds.
+        is_talk: Whether a lesson asks everything about one city, which is named only in the first question; otherwise
+            each question is about a city of its own.
     """
 
     number: int
+    is_talk: bool
     image_shape: None = None
     asks: bool = True
 
     def draw(self, seed: int) -> Sequence[Turn]:
         """See ``Course``."""
         rng = np.random.default_rng((self.number, seed))
-        facts = city_facts()
-        return [
-            _ask(rng, facts[rng.integers(len(facts))], _draw_kind(rng), kept=seed >= EVALUATION_SEED)
-            for _ in range(QUESTIONS_A_LESSON)
-        ]
-
-    def judge(self, turn: Turn, answer: str) -> float:
-        """See ``Course``."""
-        return is_same(turn, answer)
-
-
-@dataclass(frozen=True)
-class CityTalks:
-    """Talks of four questions about one city, which is named only in the first; evaluation asks in other words.
-
-    Args:
-        number: Number of the course, the first word of its lessons' seeds.
-    """
-
-    number: int
-    image_shape: None = None
-    asks: bool = True
-
-    def draw(self, seed: int) -> Sequence[Turn]:
-        """See ``Course``."""
-        rng = np.random.default_rng((self.number, seed))
-        facts, kinds = city_facts(), list(_QUESTIONS)
-        about = facts[rng.integers(len(facts))]
-        order = rng.permutation(len(kinds))[:TURNS_A_TALK]
-        return [
-            _ask(rng, about, kinds[kind], kept=seed >= EVALUATION_SEED, later=place > 0)
-            for place, kind in enumerate(order)
-        ]
+        asked = _draw_talk(rng) if self.is_talk else _draw_questions(rng)
+        return [_ask(rng, facts, kind, name, kept=seed >= EVALUATION_SEED) for facts, kind, name in asked]
 
     def judge(self, turn: Turn, answer: str) -> float:
         """See ``Course``."""
@@ -164,8 +134,8 @@ def list_tasks() -> list[Task]:
     )
     size = {"licence": "CC-BY-4.0", "text_tokens": 14, "answer_tokens": 6}
     return [
-        describe_course("dialogue/city-questions", CityQuestions(3), questions, **size),
-        describe_course("dialogue/city-talks", CityTalks(4), talks, **size),
+        describe_course("dialogue/city-questions", CityLessons(3, is_talk=False), questions, **size),
+        describe_course("dialogue/city-talks", CityLessons(4, is_talk=True), talks, **size),
     ]
 
 
@@ -177,12 +147,21 @@ def list_sentences() -> list[str]:
     return asked + later + [answer for facts in city_facts() for answer in facts.answers.values()]
 
 
-def _draw_kind(rng: np.random.Generator) -> str:
-    kinds = list(_QUESTIONS)
-    return kinds[rng.integers(len(kinds))]
+def _draw_questions(rng: np.random.Generator) -> Iterator[tuple[Facts, str, str]]:
+    """Yield the facts, the kind and the city's name of questions that do not hang together."""
+    for _ in range(TURNS):
+        facts = draw_one(rng, city_facts())
+        yield facts, draw_one(rng, list(_QUESTIONS)), facts.city
 
 
-def _ask(rng: np.random.Generator, facts: Facts, kind: str, *, kept: bool, later: bool = False) -> Turn:
+def _draw_talk(rng: np.random.Generator) -> Iterator[tuple[Facts, str, str]]:
+    """Yield the same of questions about one city."""
+    facts, kinds = draw_one(rng, city_facts()), list(_QUESTIONS)
+    for place, kind in enumerate(rng.permutation(len(kinds)).tolist()):
+        yield facts, kinds[kind], _LATER if place else facts.city
+
+
+def _ask(rng: np.random.Generator, facts: Facts, kind: str, name: str, *, kept: bool) -> Turn:
     forms = _QUESTIONS[kind][-_KEPT:] if kept else _QUESTIONS[kind][:-_KEPT]
-    question = forms[rng.integers(len(forms))].format(city=_LATER if later else facts.city)
+    question = draw_one(rng, forms).format(city=name)
     return Turn(facts.answers[kind], facts, question[0].upper() + question[1:])

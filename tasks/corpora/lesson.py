@@ -2,10 +2,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+TURNS = 10
+"""Turns of a lesson, where they do not hang together."""
+
+Item = TypeVar("Item")
+
+
+def draw_one(rng: np.random.Generator, items: Sequence[Item]) -> Item:
+    """Return one of some things, each with equal chance."""
+    return items[int(rng.integers(len(items)))]
 
 
 @dataclass(frozen=True)

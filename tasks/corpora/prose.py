@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,10 +49,9 @@ def documents() -> tuple[tuple[Document, ...], tuple[Document, ...]]:
     return tuple(one for one in kept if not one.is_held_out), tuple(one for one in kept if one.is_held_out)
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the versions of what the documents are from."""
-    import platform
-
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 

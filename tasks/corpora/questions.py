@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.corpora.courses import describe_course, is_same
-from tasks.corpora.lesson import Turn
+from tasks.corpora.lesson import TURNS, Turn, draw_one
 from tasks.corpora.rooms import COLOURS, SIDE, TILE, Thing, draw_room, render_room
 from tasks.task import EVALUATION_SEED, Task
 
-TURNS = 10
 MOST_THINGS = 4
 NUMBERS = ("none", "one", "two", "three", "four")
 NOUNS = ("ball", "box", "key", "door")
@@ -66,7 +65,7 @@ class RoomQuestions:
             kinds: list[_Asker] = [_how_many, _is_there]
             kinds += [_colour] if sum(thing.noun == things[0].noun for thing in things) == 1 else []
             kinds += [_state] if _is_known_door(things) else []
-            question, answer = kinds[rng.integers(len(kinds))](rng, things)
+            question, answer = draw_one(rng, kinds)(rng, things)
             turns.append(Turn(answer, things, question, render_room(things)))
         return turns
 
@@ -100,32 +99,28 @@ def list_sentences() -> list[str]:
 
 
 def _how_many(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, str]:
-    noun = things[0].noun if rng.random() < 0.5 else NOUNS[rng.integers(len(NOUNS))]
+    noun = things[0].noun if rng.random() < 0.5 else draw_one(rng, NOUNS)
     count = sum(thing.noun == noun for thing in things)
     nouns = "boxes" if noun == "box" else f"{noun}s"
-    return _form(rng, _HOW_MANY).format(nouns=nouns), NUMBERS[count]
+    return draw_one(rng, _HOW_MANY).format(nouns=nouns), NUMBERS[count]
 
 
 def _is_there(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, str]:
     if rng.random() < 0.5:
-        return _form(rng, _IS_THERE).format(thing=things[0].phrase), "yes"
+        return draw_one(rng, _IS_THERE).format(thing=things[0].phrase), "yes"
     there = {thing.colour for thing in things if thing.kind == things[0].kind}
-    other = Thing(_form(rng, [colour for colour in COLOURS if colour not in there]), things[0].kind)
-    return _form(rng, _IS_THERE).format(thing=other.phrase), "no"
+    other = Thing(draw_one(rng, [colour for colour in COLOURS if colour not in there]), things[0].kind)
+    return draw_one(rng, _IS_THERE).format(thing=other.phrase), "no"
 
 
 def _colour(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, str]:
-    return _form(rng, _COLOUR).format(noun=things[0].noun), things[0].colour
+    return draw_one(rng, _COLOUR).format(noun=things[0].noun), things[0].colour
 
 
 def _state(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, str]:
-    return _form(rng, _STATE).format(colour=things[0].colour), things[0].kind.split()[0]
+    return draw_one(rng, _STATE).format(colour=things[0].colour), things[0].kind.split()[0]
 
 
 def _is_known_door(things: Sequence[Thing]) -> bool:
     doors = [thing for thing in things if thing.noun == "door" and thing.colour == things[0].colour]
     return things[0].noun == "door" and len(doors) == 1
-
-
-def _form(rng: np.random.Generator, forms: Sequence[str]) -> str:
-    return forms[int(rng.integers(len(forms)))]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.corpora.lesson import draw_one
+
 SIDE = 4
 """Cells of a room's side."""
 
@@ -48,6 +50,10 @@ class Thing:
         return (COLOURS.index(self.colour) + KINDS.index(self.kind)) % len(KINDS) == 0
 
 
+COMBINATIONS = tuple(Thing(colour, kind) for colour in COLOURS for kind in KINDS)
+"""A thing of each colour and kind."""
+
+
 def draw_room(rng: np.random.Generator, num_things: int, *, held_out: bool) -> tuple[Thing, ...]:
     """Draw things in different cells, no two alike.
 
@@ -56,11 +62,9 @@ def draw_room(rng: np.random.Generator, num_things: int, *, held_out: bool) -> t
         num_things: How many.
         held_out: Whether the first is of a held-out combination; otherwise none is.
     """
-    combinations = [Thing(colour, kind) for colour in COLOURS for kind in KINDS]
-    known = [thing for thing in combinations if not thing.is_held_out]
-    first = [thing for thing in combinations if thing.is_held_out] if held_out else known
-    chosen = [first[rng.integers(len(first))]]
-    others = [thing for thing in (combinations if held_out else known) if thing != chosen[0]]
+    first = [thing for thing in COMBINATIONS if thing.is_held_out == held_out]
+    chosen = [draw_one(rng, first)]
+    others = [thing for thing in (COMBINATIONS if held_out else first) if thing != chosen[0]]
     chosen += [others[place] for place in rng.choice(len(others), num_things - 1, replace=False)]
     cells = rng.choice(SIDE * SIDE, num_things, replace=False).tolist()
     return tuple(

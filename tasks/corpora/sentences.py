@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tasks.corpora.lesson import draw_one
 from tasks.corpora.rooms import COLOURS, Thing
 
 RELATIONS = {
@@ -47,7 +48,7 @@ def describe(rng: np.random.Generator, things: Sequence[Thing]) -> str:
         return things[0].phrase
     a, b = (things[place] for place in rng.permutation(2))
     ways = RELATIONS[relations_of(a, b)[0]]
-    return FORMS[rng.integers(len(FORMS))].format(a=a.phrase, b=b.phrase, where=ways[rng.integers(len(ways))])
+    return draw_one(rng, FORMS).format(a=a.phrase, b=b.phrase, where=draw_one(rng, ways))
 
 
 def attributes_of(sentence: str) -> tuple[list[tuple[str, str]], str]:

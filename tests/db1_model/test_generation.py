@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from db1_model.config import ModelConfig
-from db1_model.generation import continue_text
+from db1_model.generation import stream_text
 from db1_model.images import cut_patches
 from db1_model.text import TextTokenizer
 from db1_model.transformer import DB1
+
+
+def write(model: DB1, tokenizer: TextTokenizer, prompt: str, **options: Any) -> str:
+    return "".join(stream_text(model, tokenizer, prompt, **options))
 
 
 def test_greedy_text_about_an_image_is_that_of_whole_passes(tokenizer: TextTokenizer) -> None:
@@ -26,7 +32,7 @@ def test_greedy_text_about_an_image_is_that_of_whole_passes(tokenizer: TextToken
             if tokens[-1] == 0:
                 break
 
-    assert continue_text(model, tokenizer, "go to the", image=image, max_tokens=12) == tokenizer.decode(tokens[begin:])
+    assert write(model, tokenizer, "go to the", image=image, max_tokens=12) == tokenizer.decode(tokens[begin:])
 
 
 def test_text_beyond_a_context_goes_on_from_its_last_half(tokenizer: TextTokenizer) -> None:
@@ -41,7 +47,7 @@ def test_text_beyond_a_context_goes_on_from_its_last_half(tokenizer: TextTokeniz
             seen = [*seen, token] if len(seen) < 16 else [*seen, token][-8:]
 
     assert 0 not in expected
-    found = continue_text(model, tokenizer, "open the blue door go to the", max_tokens=60)
+    found = write(model, tokenizer, "open the blue door go to the", max_tokens=60)
     assert found == tokenizer.decode(expected)
 
 
@@ -49,8 +55,8 @@ def test_text_is_drawn_from_the_likeliest_tokens_alone(tokenizer: TextTokenizer)
     torch.manual_seed(0)
     model = DB1(ModelConfig(1, 32, 2, 64, 64, 1024, dropout=0.0))
 
-    likeliest = continue_text(model, tokenizer, "go", max_tokens=8)
-    drawn = {continue_text(model, tokenizer, "go", max_tokens=8, temperature=5.0, top_p=1e-6, seed=s) for s in range(3)}
+    likeliest = write(model, tokenizer, "go", max_tokens=8)
+    drawn = {write(model, tokenizer, "go", max_tokens=8, temperature=5.0, top_p=1e-6, seed=s) for s in range(3)}
 
     assert drawn == {likeliest}
 
@@ -59,8 +65,6 @@ def test_sampled_text_is_a_function_of_its_seed(tokenizer: TextTokenizer) -> Non
     torch.manual_seed(0)
     model = DB1(ModelConfig(1, 32, 2, 64, 64, 1024, dropout=0.0))
 
-    first, again, other = (
-        continue_text(model, tokenizer, "", max_tokens=8, temperature=1.0, seed=seed) for seed in (5, 5, 6)
-    )
+    first, again, other = (write(model, tokenizer, "", max_tokens=8, temperature=1.0, seed=seed) for seed in (5, 5, 6))
 
     assert first == again != other

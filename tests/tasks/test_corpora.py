@@ -9,7 +9,7 @@ from db1_model.text import TextTokenizer
 from storage.trajectories import TrajectoryStore
 from tasks.corpora import prose
 from tasks.corpora.captions import RoomCaptions
-from tasks.corpora.dialogue import CityQuestions, CityTalks, city_facts
+from tasks.corpora.dialogue import CityLessons, city_facts
 from tasks.corpora.lesson import Course
 from tasks.corpora.questions import RoomQuestions
 from tasks.corpora.rooms import SIDE, TILE, Thing, render_room
@@ -114,7 +114,7 @@ def test_combinations_of_evaluation_are_in_no_training_room(course: Course) -> N
     assert {kind for _, kind in trained} == {kind for _, kind in asked}
 
 
-@pytest.mark.parametrize("course", [CityQuestions(3), CityTalks(4)])
+@pytest.mark.parametrize("course", [CityLessons(3, is_talk=False), CityLessons(4, is_talk=True)])
 def test_evaluation_asks_for_the_same_facts_in_other_words(course: Course) -> None:
     def draw(first: int) -> set[tuple[str, str]]:
         turns = [turn for seed in range(first, first + 1000) for turn in course.draw(seed)]
