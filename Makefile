@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: install demo test test-slow check ui bench
+.PHONY: install demo demo-language test test-slow check ui bench
 
 install: .venv/installed
 
@@ -16,6 +16,9 @@ install: .venv/installed
 
 demo: install
 	$(BIN)/db1 demo
+
+demo-language: install
+	$(BIN)/db1 demo --language
 
 test: install
 	$(BIN)/pytest -n auto --dist loadfile

@@ -10,7 +10,7 @@ from torch import Tensor
 from db1_model.images import cut_patches
 from db1_model.positions import PATCH
 from db1_model.precision import fast_float32
-from db1_model.text import TextTokenizer
+from db1_model.text import TextStream, TextTokenizer
 from db1_model.transformer import DB1
 
 
@@ -56,7 +56,7 @@ def stream_text(
     known = (tokenizer.encode(prompt) or [0]) + ([] if patches is None else [PATCH] * len(patches.pixels))
     length, begins_anew = model.config.context_length, model.config.memory == "masked" and patches is None
     held = known[-length // 2 :] if begins_anew and len(known) > length else known  # what the memory has seen or will
-    memory, step, untold = model.make_memory(1), held, list[int]()
+    memory, step, stream = model.make_memory(1), held, TextStream(tokenizer)
     for number in range(max_tokens):
         with torch.inference_mode(), fast_float32():
             shown = patches if number == 0 else None
@@ -70,12 +70,10 @@ def stream_text(
             if len(held) > length:
                 step = held = held[-(length // 2) :]
                 memory = model.make_memory(1)
-        untold.append(token)
-        if not (said := tokenizer.decode(untold)).endswith("\N{REPLACEMENT CHARACTER}"):
-            yield said
-            untold = []
-    if untold:
-        yield tokenizer.decode(untold)
+        if piece := stream.push(token):
+            yield piece
+    if rest := stream.finish():
+        yield rest
 
 
 def _draw(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> int:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -73,6 +73,9 @@ class DB1Policy:
         temperature: 0 takes the likeliest action; above it, actions are drawn with logits over the temperature.
         seed: Seed of these draws.
 
+    Attributes:
+        tell: None, or what is given the tokens of each pass as soon as they are chosen, int64 of shape (rows,).
+
     Raises:
         ValueError: If layouts, vocabulary, model and prompts do not belong together, or a task's actions are documents.
     """
@@ -101,6 +104,7 @@ class DB1Policy:
         self.model = model.eval()
         self.layouts, self.vocabulary, self.tokenizer = list(layouts), vocabulary, CachedTokenizer(tokenizer)
         self.temperature = temperature
+        self.tell: Callable[[NDArray[np.int64]], None] | None = None
         self._device = model.device
         self._generator = torch.Generator(self._device).manual_seed(seed)
         # tasks whose actions take most passes come first, so that the slots which still need one are the first rows
@@ -256,7 +260,10 @@ class DB1Policy:
                 tokens.append(torch.multinomial(p, 1, generator=self._generator).squeeze(1) + first)
             if rows.stop >= len(hidden):
                 break
-        return tokens[0] if len(tokens) == 1 else torch.cat(tokens)
+        found = tokens[0] if len(tokens) == 1 else torch.cat(tokens)
+        if self.tell is not None:
+            self.tell(found.cpu().numpy())
+        return found
 
     def _decode(self, tokens: NDArray[np.int64], order: Sequence[int], rows: Sequence[int]) -> list[Any]:
         """Return the actions of tokens of shape (rows, dimensions), row i at the place ``order[i]``."""

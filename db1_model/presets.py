@@ -29,6 +29,14 @@ def db1_nano() -> ModelConfig:
     )
 
 
+def db1_nano_language() -> ModelConfig:
+    """Learn to write and to answer beside the demo's tasks: nano with twice the words, so that texts are shorter.
+
+    Command: ``db1 demo --language``, which is ``db1 make all --experiment demo-language``.
+    """
+    return replace(db1_nano(), text_vocab_size=2048)
+
+
 def db1_small() -> ModelConfig:
     """Gato's smallest size, which Gato calls 79 M: 90,574,720 parameters with DB1's vocabulary and patch embedding.
 
@@ -74,6 +82,7 @@ def gato_1_2b() -> ModelConfig:
 
 PRESETS: Mapping[str, Callable[[], ModelConfig]] = {
     "db1-nano": db1_nano,
+    "db1-nano-language": db1_nano_language,
     "db1-small": db1_small,
     "db1-medium": db1_medium,
     "db1-1.2b": db1_1_2b,

@@ -114,6 +114,29 @@ class TextTokenizer:
         return hashlib.sha256(content.encode()).hexdigest()
 
 
+class TextStream:
+    """Turns tokens into text as they come, in pieces of whole characters.
+
+    Args:
+        tokenizer: The tokenizer of the tokens.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._untold: list[int] = []
+
+    def push(self, token: int) -> str:
+        """Return what a token makes complete; empty inside a character of several bytes."""
+        self._untold.append(token)
+        said = self._tokenizer.decode(self._untold)
+        return "" if said.endswith("\N{REPLACEMENT CHARACTER}") else self.finish()
+
+    def finish(self) -> str:
+        """Return what is left, also of a character that is not complete."""
+        said, self._untold = self._tokenizer.decode(self._untold), []
+        return said
+
+
 def _make_tokenizer(model: BPE) -> Tokenizer:
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)

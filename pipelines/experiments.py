@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from assets.resources import Experiment
+from db1_model.weights import GATO_LANGUAGE
 
 _DEMO_WEIGHTS = {
     "tsp/tsp100-city-0": 0.13,
@@ -30,15 +31,48 @@ _DEMO_TRAINING = {
     "weights": _DEMO_WEIGHTS,
 }
 
+_LANGUAGE_WEIGHTS = {
+    "text/documentation": 0.10,
+    "captions/rooms-1": 0.08,
+    "captions/rooms-2": 0.17,
+    "questions/rooms": 0.06,
+    "dialogue/city-questions": 0.06,
+    "dialogue/city-talks": 0.05,
+}
+"""Shares of the demo with language; its control tasks share the rest as in the demo."""
+
+_CONTROL_SHARE = 1 - sum(_LANGUAGE_WEIGHTS.values())
+
+_DEMO_LANGUAGE_TRAINING = _DEMO_TRAINING | {
+    "preset": "db1-nano-language",
+    "steps": 9000,
+    "weights": _LANGUAGE_WEIGHTS | {task: _CONTROL_SHARE * share for task, share in _DEMO_WEIGHTS.items()},
+}
+
+_FULL_WEIGHTS = {"families": {family: share / 100 for family, share in GATO_LANGUAGE.items()}}
+"""Language has Gato's 14.7 %; the other tasks share the rest equally."""
+
+
+def _define_large(name: str, preset: str) -> Experiment:
+    return Experiment(name=name, tasks="full", only_proven=True, training={"preset": preset, "weights": _FULL_WEIGHTS})
+
+
 EXPERIMENTS: Mapping[str, Experiment] = {
     "demo": Experiment(name="demo", tasks="demo", tour_tier="fast", training=_DEMO_TRAINING),
+    "demo-language": Experiment(
+        name="demo-language",
+        tasks="demo,captions,questions,dialogue,text",
+        tour_tier="fast",
+        training=_DEMO_LANGUAGE_TRAINING,
+    ),
     "proof": Experiment(name="proof", tasks="full", only_proven=True, num_episodes=10),
-    "small": Experiment(name="small", tasks="full", only_proven=True, training={"preset": "db1-small"}),
-    "medium": Experiment(name="medium", tasks="full", only_proven=True, training={"preset": "db1-medium"}),
-    "full": Experiment(name="full", tasks="full", only_proven=True, training={"preset": "db1-1.2b"}),
-    "gato": Experiment(name="gato", tasks="full", only_proven=True, training={"preset": "gato-1.2b"}),
+    "small": _define_large("small", "db1-small"),
+    "medium": _define_large("medium", "db1-medium"),
+    "full": _define_large("full", "db1-1.2b"),
+    "gato": _define_large("gato", "gato-1.2b"),
 }
-"""What can be made: ``demo`` takes minutes on two cores, ``full`` is DB1's size on all tasks, ``gato`` Gato's way.
+"""What can be made: ``demo`` takes minutes on two cores, ``demo-language`` adds words and pictures to it, ``full`` is
+DB1's size on all tasks, ``gato`` Gato's way.
 
 The demo's training tours have the 1-tree's bound alone, which takes a third of the time; they are 0.01 % longer than
 the shortest on average (``python -m benchmarks.tsp_solver``). Its evaluation tours are proven.

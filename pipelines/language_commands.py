@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
 from assets.resources import Stores
+from db1_model.text import TextStream, TextTokenizer
 from pipelines.checkpoints import make_policy, newest_checkpoint, open_checkpoint, open_tokenizer, trained_tasks_of
 from storage.episode import Schema
 from storage.locations import Locations
@@ -36,8 +38,7 @@ def caption(
     seed: _Seed = 0,
 ) -> None:
     """Describe a picture."""
-    speaker = _open(task, model, temperature, seed)
-    console.print(escape(speaker.answer(picture=image)), soft_wrap=True)
+    _open(task, model, temperature, seed).answer(picture=image)
 
 
 def ask(
@@ -49,8 +50,7 @@ def ask(
     seed: _Seed = 0,
 ) -> None:
     """Answer a question about a picture."""
-    speaker = _open(task, model, temperature, seed)
-    console.print(escape(speaker.answer(question, picture=image)), soft_wrap=True)
+    _open(task, model, temperature, seed).answer(question, picture=image)
 
 
 def write(
@@ -106,19 +106,33 @@ def chat(
             speaker.forget()
             continue
         try:
-            console.print(escape(speaker.answer(line)), soft_wrap=True)
+            speaker.answer(line)
         except ValueError as error:
             console.print(f"[yellow]{escape(str(error))}[/]", soft_wrap=True)
 
 
-@dataclass(frozen=True)
 class _Speaker:
-    name: str
-    schema: Schema
-    policy: DB1Policy
+    """Answers in words, printed as they come.
 
-    def answer(self, question: str = "", *, picture: Path | None = None) -> str:
-        """Answer the next turn.
+    Args:
+        name: The checkpoint.
+        schema: The steps of the task whose way of answering it is.
+        policy: A policy of one slot.
+        tokenizer: That of the policy.
+    """
+
+    def __init__(self, name: str, schema: Schema, policy: DB1Policy, tokenizer: TextTokenizer) -> None:
+        self.name, self.schema, self.policy = name, schema, policy
+        self._stream, self._has_ended = TextStream(tokenizer), True
+        policy.tell = self._say
+
+    def _say(self, tokens: NDArray[np.int64]) -> None:
+        self._has_ended = self._has_ended or tokens[0] == 0
+        if not self._has_ended:
+            print(self._stream.push(int(tokens[0])), end="", flush=True)
+
+    def answer(self, question: str = "", *, picture: Path | None = None) -> None:
+        """Print the answer of the next turn.
 
         Raises:
             ValueError: If the picture can't be read, or the question has more tokens than the task keeps.
@@ -136,7 +150,9 @@ class _Speaker:
                 seen[key] = question
             else:
                 raise ValueError(f"the task shows {key!r}, {leaf.kind}; expected one of pictures or questions alone")
-        return str(self.policy.act([0], [seen], [None])[0])
+        self._has_ended = False
+        self.policy.act([0], [seen], [None])
+        print(self._stream.finish())
 
     def forget(self) -> None:
         """Begin a new talk."""
@@ -160,4 +176,4 @@ def _open(task_id: str, model: str, temperature: float, seed: int) -> _Speaker:
     if task_id not in trained:
         console.print(f"[yellow]{escape(name)} was not trained on {task_id}, or its shards are not here[/]")
     policy, _ = make_policy(stores, name, task, num_slots=1, device="cpu", temperature=temperature, seed=seed)
-    return _Speaker(name, schema, policy)
+    return _Speaker(name, schema, policy, open_tokenizer(stores, name))

@@ -94,9 +94,16 @@ def get_task(task_id: str) -> Task:
 
 
 def list_sentences(chosen: Iterable[str]) -> list[str]:
-    """Return sentences like those that the tasks of some families show, from which a tokenizer learns its words."""
+    """Return sentences like those that the tasks of some families show, from which a tokenizer learns its words.
+
+    Those of a family that has few are repeated, so that every family has about as many characters, and its words become
+    tokens beside a family's of long texts.
+    """
     modules = [importlib.import_module(_MODULES[family]) for family in sorted(set(chosen))]
-    return [sentence for module in modules if hasattr(module, "list_sentences") for sentence in module.list_sentences()]
+    spoken = [module.list_sentences() for module in modules if hasattr(module, "list_sentences")]
+    most = max((sum(map(len, sentences)) for sentences in spoken), default=0)
+    repeated = (sentences * (most // sum(map(len, sentences))) for sentences in spoken)
+    return [sentence for sentences in repeated for sentence in sentences]
 
 
 def select_tasks(selection: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tasks.corpora.courses import describe_course
 from tasks.corpora.lesson import TURNS, Turn
-from tasks.corpora.rooms import COMBINATIONS, SIDE, TILE, draw_room, render_room
+from tasks.corpora.rooms import COMBINATIONS, PLACES, SIDE, TILE, draw_room, render_room
 from tasks.corpora.sentences import FORMS, RELATIONS, describe, share_right
 from tasks.task import EVALUATION_SEED, Task
 
@@ -16,7 +16,7 @@ from tasks.task import EVALUATION_SEED, Task
 class RoomCaptions:
     """Rooms to be described; an answer is right when every attribute is.
 
-    In evaluation the first thing of each room has a colour and a kind that no training room has together.
+    In evaluation the first thing of each room has a colour, a kind and a place that no training room has together.
 
     Args:
         number: Number of the course, the first word of its lessons' seeds.
@@ -41,10 +41,12 @@ class RoomCaptions:
 
 def list_tasks() -> list[Task]:
     """Return the tasks whose answer is a caption."""
-    one, two = "Say what stands in a room: its colour and its kind.", "Say what two things stand in a room, and where."
+    one, two = "Say what stands in a room, and where.", "Say what two things stand in a room, and where."
     return [
-        describe_course("captions/rooms-1", RoomCaptions(0, 1), one, licence="Apache-2.0", answer_tokens=6),
-        describe_course("captions/rooms-2", RoomCaptions(1, 2), two, licence="Apache-2.0", answer_tokens=18),
+        describe_course("captions/rooms-1", RoomCaptions(0, 1), one, licence="Apache-2.0", answer_tokens=9),
+        describe_course(
+            "captions/rooms-2", RoomCaptions(1, 2), two, licence="Apache-2.0", answer_tokens=18, num_episodes=4000
+        ),
     ]
 
 
@@ -54,5 +56,5 @@ def list_sentences() -> list[str]:
     return [
         form.format(a=thing.phrase, b=COMBINATIONS[place - 7].phrase, where=ways[place % len(ways)])
         for place, thing in enumerate(COMBINATIONS)
-        for form in FORMS
+        for form in (*FORMS, f"{{a}} {PLACES[place % len(PLACES)]}")
     ]

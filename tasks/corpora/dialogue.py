@@ -8,50 +8,15 @@ import numpy as np
 
 from tasks.corpora.courses import describe_course, is_same
 from tasks.corpora.lesson import TURNS, Turn, draw_one
+from tasks.corpora.wordings import DIRECT, kept_wordings, training_wordings
 from tasks.task import EVALUATION_SEED, Task
 from tasks.tsp.cities import City, china, coordinates
 
 NUM_CITIES = 60
 """Cities that are talked about: those with most people."""
 
-_QUESTIONS: Mapping[str, tuple[str, ...]] = {
-    "province": (
-        "In which province is {city}?",
-        "What province is {city} in?",
-        "Which province does {city} belong to?",
-        "{city} lies in which province?",
-        "Tell me the province of {city}.",
-        "Do you know which province {city} is in?",
-    ),
-    "people": (
-        "How many people live in {city}?",
-        "What is the population of {city}?",
-        "How big is {city}?",
-        "{city} has how many people?",
-        "Tell me how many people {city} has.",
-        "Do you know the population of {city}?",
-    ),
-    "nearest": (
-        "Which large city is nearest to {city}?",
-        "What large city is closest to {city}?",
-        "Which large city lies next to {city}?",
-        "{city} has which large city nearby?",
-        "Tell me the large city nearest to {city}.",
-        "Do you know the closest large city to {city}?",
-    ),
-    "to_beijing": (
-        "How far is {city} from Beijing?",
-        "What is the distance from {city} to Beijing?",
-        "How many kilometres is it from {city} to Beijing?",
-        "{city} is how far away from Beijing?",
-        "Tell me how far {city} is from Beijing.",
-        "Do you know the distance between {city} and Beijing?",
-    ),
-}
-"""Wordings of the questions, of which evaluation keeps the last two of each to itself."""
-
-_KEPT = 2
-_LATER = "that city"
+LATER = "that city"
+"""What a talk calls the city after its first question."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +97,7 @@ def list_tasks() -> list[Task]:
         "Answer questions about large cities of China.",
         "Answer four questions about a city, one by one.",
     )
-    size = {"licence": "CC-BY-4.0", "text_tokens": 14, "answer_tokens": 6}
+    size = {"licence": "CC-BY-4.0", "text_tokens": 17, "answer_tokens": 6}
     return [
         describe_course("dialogue/city-questions", CityLessons(3, is_talk=False), questions, **size),
         describe_course("dialogue/city-talks", CityLessons(4, is_talk=True), talks, **size),
@@ -141,9 +106,9 @@ def list_tasks() -> list[Task]:
 
 def list_sentences() -> list[str]:
     """Return the questions in every wording and the answers, from which a tokenizer learns its words."""
-    forms = [form for some in _QUESTIONS.values() for form in some]
+    forms = [form for kind in DIRECT for form in training_wordings(kind) + kept_wordings(kind)]
     asked = [forms[place % len(forms)].format(city=facts.city) for place, facts in enumerate(city_facts())]
-    later = [form.format(city=_LATER) for form in forms]
+    later = [form.format(city=LATER) for form in forms]
     return asked + later + [answer for facts in city_facts() for answer in facts.answers.values()]
 
 
@@ -151,17 +116,16 @@ def _draw_questions(rng: np.random.Generator) -> Iterator[tuple[Facts, str, str]
     """Yield the facts, the kind and the city's name of questions that do not hang together."""
     for _ in range(TURNS):
         facts = draw_one(rng, city_facts())
-        yield facts, draw_one(rng, list(_QUESTIONS)), facts.city
+        yield facts, draw_one(rng, list(DIRECT)), facts.city
 
 
 def _draw_talk(rng: np.random.Generator) -> Iterator[tuple[Facts, str, str]]:
     """Yield the same of questions about one city."""
-    facts, kinds = draw_one(rng, city_facts()), list(_QUESTIONS)
+    facts, kinds = draw_one(rng, city_facts()), list(DIRECT)
     for place, kind in enumerate(rng.permutation(len(kinds)).tolist()):
-        yield facts, kinds[kind], _LATER if place else facts.city
+        yield facts, kinds[kind], LATER if place else facts.city
 
 
 def _ask(rng: np.random.Generator, facts: Facts, kind: str, name: str, *, kept: bool) -> Turn:
-    forms = _QUESTIONS[kind][-_KEPT:] if kept else _QUESTIONS[kind][:-_KEPT]
-    question = draw_one(rng, forms).format(city=name)
+    question = draw_one(rng, kept_wordings(kind) if kept else training_wordings(kind)).format(city=name)
     return Turn(facts.answers[kind], facts, question[0].upper() + question[1:])

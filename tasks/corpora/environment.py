@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,13 +7,11 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from tasks.corpora.any_text import AnyText
 from tasks.corpora.lesson import Course, Turn
 
-LONGEST_TEXT = 200
+LONGEST_TEXT = 1000
 """Most characters of a question or an answer."""
-
-_CHARACTERS = string.ascii_letters + string.digits + " .,?!'-\N{LATIN SMALL LETTER U WITH DIAERESIS}"
-_CHARACTERS += "\N{LATIN CAPITAL LETTER U WITH DIAERESIS}"  # as in Ürümqi
 
 
 class LessonEnvironment(gymnasium.Env):
@@ -46,9 +43,9 @@ class LessonEnvironment(gymnasium.Env):
         if course.image_shape is not None:
             seen["image"] = spaces.Box(0, 255, course.image_shape, np.uint8)
         if course.asks:
-            seen["question"] = spaces.Text(LONGEST_TEXT, charset=_CHARACTERS)
+            seen["question"] = AnyText(LONGEST_TEXT)
         self.observation_space = spaces.Dict(seen)
-        self.action_space = spaces.Text(LONGEST_TEXT, min_length=0, charset=_CHARACTERS)
+        self.action_space = AnyText(LONGEST_TEXT)
         self.turns: Sequence[Turn] = ()
         self.seed = 0
 

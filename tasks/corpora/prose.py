@@ -15,6 +15,7 @@ PACKAGES = ("numpy", "matplotlib", "gymnasium", "dagster", "zarr", "fsspec")
 """Packages that are always installed and whose documentation may be used freely (BSD, MIT, Apache, matplotlib's)."""
 
 LEAST_CHARACTERS = 400
+_RUN, _FEWEST_WORDS = 8, 5
 _HELD_OUT = 13  # of 256: about one document in twenty
 
 
@@ -41,9 +42,9 @@ def documents() -> tuple[tuple[Document, ...], tuple[Document, ...]]:
     """Return English prose that is installed here, for training and held out: Python's own topics and docstrings.
 
     A module's docstrings are one document. Prompts of examples, tables and lines of markup are left out, and so is a
-    paragraph that an earlier document has.
+    paragraph of which most has been said before: more than half of its runs of eight words.
     """
-    seen: set[str] = set()
+    seen: set[tuple[str, ...]] = set()
     found = [Document(text, source) for source, raw in _sources() if (text := _clean(raw, seen))]
     kept = [document for document in found if len(document.text) >= LEAST_CHARACTERS]
     return tuple(one for one in kept if not one.is_held_out), tuple(one for one in kept if one.is_held_out)
@@ -74,13 +75,15 @@ def _docstrings(path: Path) -> str:
     return "\n\n".join(text for text in said if text)
 
 
-def _clean(raw: str, seen: set[str]) -> str:
+def _clean(raw: str, seen: set[tuple[str, ...]]) -> str:
     paragraphs = []
     for paragraph in re.split(r"\n\s*\n", raw):
         lines = [re.sub(r"\s+", " ", line).strip() for line in paragraph.splitlines()]
         text = " ".join(line for line in lines if _is_prose(line))
-        if text.count(" ") >= 4 and text not in seen:
-            seen.add(text)
+        words = re.findall(r"\w+", text.lower())
+        runs = [tuple(words[first : first + _RUN]) for first in range(max(1, len(words) - _RUN + 1))]
+        if len(words) >= _FEWEST_WORDS and sum(run in seen for run in runs) <= len(runs) / 2:
+            seen.update(runs)
             paragraphs.append(text)
     return "\n\n".join(paragraphs)
 

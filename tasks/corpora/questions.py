@@ -45,8 +45,8 @@ _STATE = (
 class RoomQuestions:
     """Questions about rooms of one to four things: their number, whether one is there, its colour, a door's state.
 
-    In evaluation the first thing of each room, which most questions are about, has a colour and a kind that no training
-    room has together.
+    In evaluation the first thing of each room, which most questions are about, has a colour, a kind and a place that
+    no training room has together.
 
     Args:
         number: Number of the course, the first word of its lessons' seeds.

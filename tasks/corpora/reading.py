@@ -8,21 +8,11 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from tasks.corpora.any_text import AnyText
 from tasks.corpora.prose import Document, documents, versions
 from tasks.task import EVALUATION_SEED, Observation, unwrap
 
-_LONGEST = 10_000_000
-
-
-class AnyText(spaces.Text):
-    """Texts of any characters."""
-
-    def __init__(self) -> None:
-        super().__init__(_LONGEST, min_length=0)
-
-    def contains(self, x: Any) -> bool:
-        """Return whether it is a text that is not too long."""
-        return isinstance(x, str) and len(x) <= _LONGEST
+_LONGEST = 10_000_000  # characters of a document
 
 
 class ReadingEnvironment(gymnasium.Env):
@@ -46,7 +36,7 @@ class ReadingEnvironment(gymnasium.Env):
 
     def __init__(self) -> None:
         self.observation_space = spaces.Dict({})
-        self.action_space = AnyText()
+        self.action_space = AnyText(_LONGEST)
         self.document = Document("", "")
 
     def reset(

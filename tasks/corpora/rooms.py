@@ -1,19 +1,46 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.corpora.lesson import draw_one
-
-SIDE = 4
+SIDE = 3
 """Cells of a room's side."""
 
 TILE = 16
 """Pixels of a cell's side: a cell is one patch of the model's image."""
 
-COLOURS = ("red", "green", "blue", "purple", "yellow", "grey")
+COLOURS: Mapping[str, tuple[int, int, int]] = {
+    "red": (230, 20, 20),
+    "orange": (255, 140, 0),
+    "yellow": (250, 250, 0),
+    "green": (0, 190, 0),
+    "cyan": (0, 220, 220),
+    "blue": (20, 40, 255),
+    "purple": (130, 30, 190),
+    "pink": (255, 120, 200),
+    "brown": (125, 70, 30),
+    "grey": (115, 115, 115),
+    "white": (245, 245, 245),
+}
+"""Colours and their red, green and blue."""
+
+PLACES = (
+    "at the top left",
+    "at the top",
+    "at the top right",
+    "at the left",
+    "in the middle",
+    "at the right",
+    "at the bottom left",
+    "at the bottom",
+    "at the bottom right",
+)
+"""Names of a room's cells, row by row."""
+
 KINDS = ("ball", "box", "key", "open door", "closed door", "locked door")
 
 
@@ -41,13 +68,18 @@ class Thing:
     @property
     def phrase(self) -> str:
         """The thing in words: ``a red ball``, ``an open blue door``."""
-        state = self.kind.removesuffix(self.noun)
-        return f"{'an' if state.startswith('open') else 'a'} {state}{self.colour} {self.noun}"
+        words = f"{self.kind.removesuffix(self.noun)}{self.colour} {self.noun}"
+        return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+    @property
+    def place(self) -> str:
+        """The cell in words: one of ``PLACES``."""
+        return PLACES[SIDE * self.row + self.column]
 
     @property
     def is_held_out(self) -> bool:
-        """Whether its colour and kind occur together in evaluation alone; one kind of each colour does."""
-        return (COLOURS.index(self.colour) + KINDS.index(self.kind)) % len(KINDS) == 0
+        """Whether colour, kind and place occur together in evaluation alone; one triple in five does."""
+        return (list(COLOURS).index(self.colour) + KINDS.index(self.kind) + PLACES.index(self.place)) % 5 == 0
 
 
 COMBINATIONS = tuple(Thing(colour, kind) for colour in COLOURS for kind in KINDS)
@@ -55,25 +87,37 @@ COMBINATIONS = tuple(Thing(colour, kind) for colour in COLOURS for kind in KINDS
 
 
 def draw_room(rng: np.random.Generator, num_things: int, *, held_out: bool) -> tuple[Thing, ...]:
-    """Draw things in different cells, no two alike.
+    """Draw things of different colours or kinds in different cells.
 
     Args:
         rng: What they are drawn from.
         num_things: How many.
-        held_out: Whether the first is of a held-out combination; otherwise none is.
+        held_out: Whether the first is of a held-out combination and the others are any; otherwise none is.
     """
-    first = [thing for thing in COMBINATIONS if thing.is_held_out == held_out]
-    chosen = [draw_one(rng, first)]
-    others = [thing for thing in (COMBINATIONS if held_out else first) if thing != chosen[0]]
-    chosen += [others[place] for place in rng.choice(len(others), num_things - 1, replace=False)]
-    cells = rng.choice(SIDE * SIDE, num_things, replace=False).tolist()
-    return tuple(
-        Thing(thing.colour, thing.kind, cell % SIDE, cell // SIDE) for thing, cell in zip(chosen, cells, strict=True)
-    )
+    while True:
+        chosen = rng.choice(len(COMBINATIONS), num_things, replace=False).tolist()
+        cells = rng.choice(SIDE * SIDE, num_things, replace=False).tolist()
+        things = tuple(
+            replace(COMBINATIONS[place], column=cell % SIDE, row=cell // SIDE)
+            for place, cell in zip(chosen, cells, strict=True)
+        )
+        if things[0].is_held_out if held_out else not any(thing.is_held_out for thing in things):
+            return things
 
 
-def render_room(things: tuple[Thing, ...]) -> NDArray[np.uint8]:
-    """Draw a room with minigrid's tiles, shape (``SIDE`` * ``TILE``, ``SIDE`` * ``TILE``, 3)."""
+def render_room(things: Sequence[Thing]) -> NDArray[np.uint8]:
+    """Draw a room with minigrid's shapes, shape (``SIDE`` * ``TILE``, ``SIDE`` * ``TILE``, 3)."""
+    image = np.tile(_shape("nothing")[0][..., None], (SIDE, SIDE, 3))
+    for thing in things:
+        plain, coloured = _shape(thing.kind)
+        cell = slice(thing.row * TILE, (thing.row + 1) * TILE), slice(thing.column * TILE, (thing.column + 1) * TILE)
+        image[cell] = plain[..., None] + coloured[..., None] * np.array(COLOURS[thing.colour])
+    return np.round(image).astype(np.uint8)
+
+
+@cache
+def _shape(kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how bright a kind's cell is where it has no colour, 0 to 255, and which share of a pixel is coloured."""
     from minigrid.core.grid import Grid
     from minigrid.core.world_object import Ball, Box, Door, Key
 
@@ -85,7 +129,6 @@ def render_room(things: tuple[Thing, ...]) -> NDArray[np.uint8]:
         "closed door": Door,
         "locked door": lambda colour: Door(colour, is_locked=True),
     }
-    grid = Grid(SIDE, SIDE)
-    for thing in things:
-        grid.set(thing.column, thing.row, makers[thing.kind](thing.colour))
-    return grid.render(TILE, (-1, -1), 0).astype(np.uint8)
+    tile = Grid.render_tile(makers[kind]("red") if kind in makers else None, tile_size=TILE)
+    red, grey, _ = np.moveaxis(tile.astype(float), -1, 0)
+    return grey, (red - grey) / 255

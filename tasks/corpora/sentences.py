@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tasks.corpora.lesson import draw_one
-from tasks.corpora.rooms import COLOURS, Thing
+from tasks.corpora.rooms import COLOURS, PLACES, Thing
 
 RELATIONS = {
     "left": ("left of", "to the left of", "on the left of", "west of"),
@@ -30,6 +30,7 @@ FORMS = (
 )
 """Sentences about two things; with 16 ways to say where and either thing first there are 320."""
 
+_PLACE = re.compile(rf"\b({'|'.join(sorted(PLACES, key=len, reverse=True))})\b")
 _OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
 _THING = re.compile(rf"\ban? (?:(open|closed|locked) )?({'|'.join(COLOURS)}) (ball|box|key|door)\b")
 _WORDS = sorted(((words, name) for name, ways in RELATIONS.items() for words in ways), key=lambda pair: -len(pair[0]))
@@ -45,7 +46,7 @@ def relations_of(a: Thing, b: Thing) -> list[str]:
 def describe(rng: np.random.Generator, things: Sequence[Thing]) -> str:
     """Say in one of many forms what is in a room of one or two things."""
     if len(things) == 1:
-        return things[0].phrase
+        return f"{things[0].phrase} {things[0].place}"
     a, b = (things[place] for place in rng.permutation(2))
     ways = RELATIONS[relations_of(a, b)[0]]
     return draw_one(rng, FORMS).format(a=a.phrase, b=b.phrase, where=draw_one(rng, ways))
@@ -55,11 +56,13 @@ def attributes_of(sentence: str) -> tuple[list[tuple[str, str]], str]:
     """Read a sentence of any form.
 
     Returns:
-        Colour and kind of the things that it names, in order, and where the first is, seen from the second; empty where
-        it does not say.
+        Colour and kind of the things that it names, in order, and where the first is: seen from the second, or where in
+        the room when it is the only one; empty where it does not say.
     """
     named = [(match[2], f"{match[1]} {match[3]}" if match[1] else match[3]) for match in _THING.finditer(sentence)]
     places = [match.start() for match in _THING.finditer(sentence)]
+    if len(named) == 1 and (place := _PLACE.search(sentence)):
+        return named, place[0]
     for words, name in _WORDS:
         if (found := re.search(rf"\b{words}\b", sentence)) and len(named) == 2:
             return named, name if places[0] < found.start() < places[1] else _OPPOSITE[name]
@@ -69,8 +72,8 @@ def attributes_of(sentence: str) -> tuple[list[tuple[str, str]], str]:
 def share_right(things: Sequence[Thing], sentence: str) -> float:
     """Return the share of a room's attributes that a sentence names rightly.
 
-    Each thing has a colour and a kind, and of two things it counts where they are; what is named beyond them counts
-    against the sentence.
+    Each thing has a colour and a kind, and it counts where they are; what is named beyond them counts against the
+    sentence.
     """
     named, where = attributes_of(sentence)
     best = 0
@@ -78,11 +81,10 @@ def share_right(things: Sequence[Thing], sentence: str) -> float:
         right = 0
         for (colour, kind), thing in zip(named, order, strict=False):
             right += (colour == thing.colour) + (kind == thing.kind)
-        both_named = len(things) == len(named) == 2
-        right += both_named and where in relations_of(order[0], order[1])
+        if len(named) == len(things):
+            right += where in ([order[0].place] if len(order) == 1 else relations_of(order[0], order[1]))
         best = max(best, right)
-    total = 2 * max(len(things), len(named)) + (len(things) == 2)
-    return best / total
+    return best / (2 * max(len(things), len(named)) + 1)
 
 
 def _orders(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:

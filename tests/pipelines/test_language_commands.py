@@ -57,7 +57,7 @@ def test_a_talk_goes_on_a_line_a_turn_and_a_question_that_is_too_long_is_told() 
 
     assert talk.exit_code == long.exit_code == 0
     assert len(talk.output.splitlines()) == 3
-    assert "tokens; expected at most 14" in long.output.splitlines()[0]
+    assert "tokens; expected at most 17" in long.output.splitlines()[0]
     assert len(long.output.splitlines()) == 2
 
 

@@ -12,7 +12,7 @@ from tasks.corpora.captions import RoomCaptions
 from tasks.corpora.dialogue import CityLessons, city_facts
 from tasks.corpora.lesson import Course
 from tasks.corpora.questions import RoomQuestions
-from tasks.corpora.rooms import SIDE, TILE, Thing, render_room
+from tasks.corpora.rooms import COLOURS, SIDE, TILE, Thing, render_room
 from tasks.corpora.sentences import attributes_of, share_right
 from tasks.policies import ExpertPolicy, RandomPolicy
 from tasks.registry import get_task, list_sentences, tasks_of
@@ -20,7 +20,7 @@ from tasks.rollout import roll_out
 from tasks.task import EVALUATION_SEED, schema_of
 
 TASKS = [task.id for family in ("captions", "questions", "dialogue") for task in tasks_of(family)]
-BALL, DOOR = Thing("red", "ball", 0, 2), Thing("blue", "closed door", 3, 1)
+BALL, DOOR = Thing("red", "ball", 0, 2), Thing("blue", "closed door", 2, 1)
 
 
 @pytest.mark.parametrize("task_id", TASKS)
@@ -82,6 +82,19 @@ def test_a_caption_is_right_as_far_as_its_attributes_are(sentence: str, share: f
     assert share_right((BALL, DOOR), sentence) == pytest.approx(share)
 
 
+@pytest.mark.parametrize(
+    ("sentence", "share"),
+    [
+        ("a red ball at the bottom left", 1.0),
+        ("a red ball at the top left", 2 / 3),
+        ("a red ball", 2 / 3),
+        ("a red ball at the bottom left of a blue box", 2 / 5),
+    ],
+)
+def test_a_caption_of_one_thing_says_its_place_too(sentence: str, share: float) -> None:
+    assert share_right((BALL,), sentence) == pytest.approx(share)
+
+
 def test_a_sentence_in_any_form_says_what_is_where() -> None:
     named = [("red", "ball"), ("blue", "closed door")]
 
@@ -94,24 +107,31 @@ def test_each_cell_is_a_patch_and_things_are_drawn_in_their_cells() -> None:
     image, empty = render_room((BALL, DOOR)), render_room(())
 
     differs = (image != empty).any(axis=2).reshape(SIDE, TILE, SIDE, TILE).any(axis=(1, 3))
-    assert {(column, row) for row, column in np.argwhere(differs).tolist()} == {(0, 2), (3, 1)}
-    assert tuple(image[2 * TILE + TILE // 2, TILE // 2]) == (255, 0, 0)
+    assert {(column, row) for row, column in np.argwhere(differs).tolist()} == {(0, 2), (2, 1)}
+    assert tuple(image[2 * TILE + TILE // 2, TILE // 2]) == COLOURS["red"]
 
 
 @pytest.mark.parametrize("course", [RoomCaptions(0, 1), RoomCaptions(1, 2), RoomQuestions(2)])
-def test_combinations_of_evaluation_are_in_no_training_room(course: Course) -> None:
-    trained = {(one.colour, one.kind) for seed in range(200) for turn in course.draw(seed) for one in turn.facts}
+def test_combinations_of_evaluation_are_in_no_training_room_but_every_two_of_their_attributes_are(
+    course: Course,
+) -> None:
+    def attributes(thing: Thing) -> tuple[str, str, str]:
+        return thing.colour, thing.kind, thing.place
+
+    trained = {attributes(one) for seed in range(1000) for turn in course.draw(seed) for one in turn.facts}
     asked = {
-        (turn.facts[0].colour, turn.facts[0].kind)
-        for seed in range(EVALUATION_SEED, EVALUATION_SEED + 30)
+        attributes(turn.facts[0])
+        for seed in range(EVALUATION_SEED, EVALUATION_SEED + 200)
         for turn in course.draw(seed)
     }
 
-    assert len(trained) == 30
-    assert len(asked) == 6
     assert not trained & asked
-    assert {colour for colour, _ in trained} == {colour for colour, _ in asked}
-    assert {kind for _, kind in trained} == {kind for _, kind in asked}
+    assert len(asked) == pytest.approx(11 * 6 * 9 / 5, abs=3)
+    assert len(trained) == 11 * 6 * 9 - len(asked)
+    for left_out in range(3):
+        assert {one[:left_out] + one[left_out + 1 :] for one in asked} <= {
+            one[:left_out] + one[left_out + 1 :] for one in trained
+        }
 
 
 @pytest.mark.parametrize("course", [CityLessons(3, is_talk=False), CityLessons(4, is_talk=True)])
