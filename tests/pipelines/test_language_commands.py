@@ -46,7 +46,7 @@ def test_a_picture_of_another_size_is_scaled_and_told(picture: Path, tmp_path: P
     result = run("caption", str(tmp_path / "odd.jpg"), "--task", "captions/rooms-1")
 
     assert result.exit_code == 0
-    assert "odd.jpg: scaled from 77 x 131 to 64 x 64" in result.output
+    assert "odd.jpg: scaled from 77 x 131 to 48 x 48" in result.output
 
 
 def test_a_talk_goes_on_a_line_a_turn_and_a_question_that_is_too_long_is_told() -> None:
