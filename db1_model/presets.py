@@ -32,7 +32,7 @@ def db1_nano() -> ModelConfig:
 def db1_nano_language() -> ModelConfig:
     """Learn to write and to answer beside the demo's tasks: nano with twice the words, so that texts are shorter.
 
-    Command: ``db1 demo --language``, which is ``db1 make all --experiment demo-language``.
+    Command: ``db1 demo --language``, which is ``db1 make all --experiment demo_language``.
     """
     return replace(db1_nano(), text_vocab_size=2048)
 

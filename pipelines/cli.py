@@ -48,7 +48,7 @@ def demo(
     language: Annotated[bool, typer.Option("--language", help="Learn to write, describe and answer as well.")] = False,
 ) -> None:
     """Run the whole loop on the demo's tasks; stopped and run again, it goes on."""
-    experiment = get_experiment("demo-language" if language else "demo")
+    experiment = get_experiment("demo_language" if language else "demo")
     _make(plan_runs(STAGES, experiment.task_ids), experiment)
     _show_scores(experiment)
 

@@ -59,8 +59,8 @@ def _define_large(name: str, preset: str) -> Experiment:
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     "demo": Experiment(name="demo", tasks="demo", tour_tier="fast", training=_DEMO_TRAINING),
-    "demo-language": Experiment(
-        name="demo-language",
+    "demo_language": Experiment(
+        name="demo_language",
         tasks="demo,captions,questions,dialogue,text",
         tour_tier="fast",
         training=_DEMO_LANGUAGE_TRAINING,
@@ -71,7 +71,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "full": _define_large("full", "db1-1.2b"),
     "gato": _define_large("gato", "gato-1.2b"),
 }
-"""What can be made: ``demo`` takes minutes on two cores, ``demo-language`` adds words and pictures to it, ``full`` is
+"""What can be made: ``demo`` takes minutes on two cores, ``demo_language`` adds words and pictures to it, ``full`` is
 DB1's size on all tasks, ``gato`` Gato's way.
 
 The demo's training tours have the 1-tree's bound alone, which takes a third of the time; they are 0.01 % longer than
