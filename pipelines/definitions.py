@@ -34,7 +34,7 @@ def define(progress: Progress | dg.ResourceDefinition) -> dg.Definitions:
         progress: What the stages tell of how far they are.
     """
     demo = define_job("demo", "The whole loop on a handful of tasks of every family: minutes on two cores.")
-    language = define_job("demo_language", "The demo's tasks, and text, pictures and talks, in one model: half an hour.")
+    language = define_job("demo_language", "The demo's tasks, text, pictures and talks in one model: half an hour.")
     full = define_job("full", "The whole loop on all tasks, at DB1's size.")
     by_family = (define_trajectories, define_tokens, define_evaluation)
     checks = (define_expert_check, define_round_trip_check, define_scores_check)

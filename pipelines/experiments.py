@@ -61,7 +61,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "demo": Experiment(name="demo", tasks="demo", tour_tier="fast", training=_DEMO_TRAINING),
     "demo_language": Experiment(
         name="demo_language",
-        tasks="demo,captions,questions,dialogue,text",
+        tasks=",".join(["demo", *_LANGUAGE_WEIGHTS]),
         tour_tier="fast",
         training=_DEMO_LANGUAGE_TRAINING,
     ),

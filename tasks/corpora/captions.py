@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.corpora import maps
 from tasks.corpora.courses import describe_course
 from tasks.corpora.lesson import TURNS, Turn
+from tasks.corpora.maps import MapCaptions
 from tasks.corpora.rooms import COMBINATIONS, PLACES, SIDE, TILE, draw_room, render_room
 from tasks.corpora.sentences import FORMS, RELATIONS, describe, share_right
 from tasks.task import EVALUATION_SEED, Task
@@ -47,13 +49,20 @@ def list_tasks() -> list[Task]:
         describe_course(
             "captions/rooms-2", RoomCaptions(1, 2), two, licence="Apache-2.0", answer_tokens=18, num_episodes=4000
         ),
+        describe_course(
+            "captions/maps",
+            MapCaptions(6),
+            "Name the cities that a tour on a map of China goes through.",
+            licence="CC-BY-4.0",
+            answer_tokens=24,
+        ),
     ]
 
 
 def list_sentences() -> list[str]:
     """Return sentences of every form, from which a tokenizer learns its words."""
     ways = [words for some in RELATIONS.values() for words in some]
-    return [
+    return maps.list_sentences() + [
         form.format(a=thing.phrase, b=COMBINATIONS[place - 7].phrase, where=ways[place % len(ways)])
         for place, thing in enumerate(COMBINATIONS)
         for form in (*FORMS, f"{{a}} {PLACES[place % len(PLACES)]}")

@@ -40,7 +40,7 @@ def city_facts() -> tuple[Facts, ...]:
     """
     from tasks.tsp.distances import great_circle_m
 
-    cities = _largest()
+    cities = largest_cities()
     apart = great_circle_m(coordinates(cities))
     beijing = [city.name for city in cities].index("Beijing")
     nearest = np.where(np.eye(len(cities), dtype=bool), np.iinfo(np.int64).max, apart).argmin(axis=1)
@@ -58,7 +58,9 @@ def city_facts() -> tuple[Facts, ...]:
     )
 
 
-def _largest() -> tuple[City, ...]:
+@cache
+def largest_cities() -> tuple[City, ...]:
+    """Return the cities of different names that have most people, the largest first."""
     by_name: dict[str, City] = {}
     for city in china():
         by_name.setdefault(city.name, city)

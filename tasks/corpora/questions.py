@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.corpora import boards
+from tasks.corpora.boards import BoardQuestions
 from tasks.corpora.courses import describe_course, is_same
 from tasks.corpora.lesson import TURNS, Turn, draw_one
 from tasks.corpora.rooms import COLOURS, SIDE, TILE, Thing, draw_room, render_room
@@ -84,7 +86,15 @@ def list_tasks() -> list[Task]:
             licence="Apache-2.0",
             text_tokens=12,
             answer_tokens=3,
-        )
+        ),
+        describe_course(
+            "questions/boards",
+            BoardQuestions(5),
+            "Answer questions about the boxes, goals and player on one of Sokoban's boards.",
+            licence="Apache-2.0",
+            text_tokens=12,
+            answer_tokens=6,
+        ),
     ]
 
 
@@ -95,7 +105,8 @@ def list_sentences() -> list[str]:
     rooms = [draw_room(rng, 1 + place % MOST_THINGS, held_out=False) for place in range(100)]
     said = [kind(rng, things) for things in rooms for kind in kinds]
     states = [form.format(colour=colour) for form in _STATE for colour in COLOURS]
-    return [sentence for pair in said for sentence in pair] + states + ["open", "closed", "locked", *NUMBERS]
+    asked = [sentence for pair in said for sentence in pair]
+    return asked + states + boards.list_sentences() + ["open", "closed", "locked", *NUMBERS]
 
 
 def _how_many(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, str]:

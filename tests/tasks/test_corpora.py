@@ -8,9 +8,11 @@ import pytest
 from db1_model.text import TextTokenizer
 from storage.trajectories import TrajectoryStore
 from tasks.corpora import prose
+from tasks.corpora.boards import BoardQuestions, is_held_out, render_board
 from tasks.corpora.captions import RoomCaptions
 from tasks.corpora.dialogue import CityLessons, city_facts
 from tasks.corpora.lesson import Course
+from tasks.corpora.maps import MapCaptions, render_map
 from tasks.corpora.questions import RoomQuestions
 from tasks.corpora.rooms import COLOURS, SIDE, TILE, Thing, render_room
 from tasks.corpora.sentences import attributes_of, share_right
@@ -132,6 +134,44 @@ def test_combinations_of_evaluation_are_in_no_training_room_but_every_two_of_the
         assert {one[:left_out] + one[left_out + 1 :] for one in asked} <= {
             one[:left_out] + one[left_out + 1 :] for one in trained
         }
+
+
+def test_what_is_said_of_a_board_is_true_and_no_training_board_is_like_those_of_evaluation() -> None:
+    course = BoardQuestions(5)
+    turns = [
+        turn for seed in [*range(100), *range(EVALUATION_SEED, EVALUATION_SEED + 100)] for turn in course.draw(seed)
+    ]
+    cells = np.array([[5, 3, 0], [4, 2, 4], [1, 1, 3]])
+
+    assert [is_held_out(turn.facts) for turn in turns] == [False] * 1000 + [True] * 1000
+    counted = {turn.answer for turn in turns if "boxes stand on goals" in turn.question}
+    assert counted == {"none", "one", "two", "three", "four"}
+    for turn in turns:
+        if "boxes stand on goals" in turn.question:
+            assert ["none", "one", "two", "three", "four"].index(turn.answer) == np.sum(turn.facts == 4)
+        if "left of the player" in turn.question and turn.answer == "a goal":
+            (row,), (column,) = np.nonzero(turn.facts >= 5)
+            assert turn.facts[row, column - 1] == 2
+    image = render_board(cells)
+    patches = {
+        image[16 * row : 16 * row + 16, 16 * column : 16 * column + 16].tobytes() for row, column in np.ndindex(3, 3)
+    }
+    assert image.shape == (48, 48, 3)
+    assert len(patches) == len(set(cells.flat))
+
+
+def test_a_map_shows_its_tour_whose_cities_are_named_in_any_order() -> None:
+    course = MapCaptions(6)
+    trained = [turn for seed in range(30) for turn in course.draw(seed)]
+    asked = [turn for seed in range(EVALUATION_SEED, EVALUATION_SEED + 30) for turn in course.draw(seed)]
+
+    assert not {frozenset(turn.facts) for turn in trained} & {frozenset(turn.facts) for turn in asked}
+    a, b, c = asked[0].facts
+    assert course.judge(asked[0], f"a tour of {c}, {a} and {b}") == course.judge(asked[0], asked[0].answer) == 1.0
+    assert course.judge(asked[0], f"a tour of {a} and {b}") == course.judge(asked[0], "") == 0.0
+    north, south = render_map([0, 1, 2]), render_map([3, 4, 5])
+    assert north.shape == (96, 96, 3)
+    assert (north != south).any()
 
 
 @pytest.mark.parametrize("course", [CityLessons(3, is_talk=False), CityLessons(4, is_talk=True)])
