@@ -71,6 +71,9 @@ def write(
     stores = Stores(root=Locations.from_environment().root)
     name = _choose(stores, model)
     network, text = load_checkpoint(open_checkpoint(stores, name)).model, open_tokenizer(stores, name)
+    if (count := len(text.encode(prompt))) > (length := network.config.context_length):
+        seen = f"{escape(name)} sees {length} at once, and goes on from the last ones"
+        Console(stderr=True).print(f"[yellow]the prompt has {count} tokens; {seen}[/]", soft_wrap=True)
     print(prompt, end="", flush=True)
     said = told = ""
     options = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}

@@ -73,6 +73,13 @@ def test_a_text_is_continued_up_to_where_it_is_to_stop() -> None:
     assert write("--seed", "1", "--stop", stop) == whole[: whole.index(stop, 5)] + "\n"
 
 
+def test_a_prompt_longer_than_the_context_is_gone_on_from_and_told() -> None:
+    result = run("write", "go to " * 300, "--max-tokens", "2")
+
+    assert result.exit_code == 0
+    assert "tokens; tiny sees 96 at once, and goes on from the last ones" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
