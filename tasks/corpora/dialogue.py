@@ -6,14 +6,13 @@ from functools import cache
 
 import numpy as np
 
+from tasks.corpora import trips
 from tasks.corpora.courses import describe_course, is_same
+from tasks.corpora.geography import largest_cities, ways_m
 from tasks.corpora.lesson import TURNS, Turn, draw_one
+from tasks.corpora.trips import TripTalks
 from tasks.corpora.wordings import DIRECT, kept_wordings, training_wordings
 from tasks.task import EVALUATION_SEED, Task
-from tasks.tsp.cities import City, china, coordinates
-
-NUM_CITIES = 60
-"""Cities that are talked about: those with most people."""
 
 LATER = "that city"
 """What a talk calls the city after its first question."""
@@ -38,10 +37,7 @@ def city_facts() -> tuple[Facts, ...]:
 
     Populations are rounded to tenths of a million, ways to hundreds of kilometres.
     """
-    from tasks.tsp.distances import great_circle_m
-
-    cities = largest_cities()
-    apart = great_circle_m(coordinates(cities))
+    cities, apart = largest_cities(), ways_m()
     beijing = [city.name for city in cities].index("Beijing")
     nearest = np.where(np.eye(len(cities), dtype=bool), np.iinfo(np.int64).max, apart).argmin(axis=1)
     return tuple(
@@ -56,15 +52,6 @@ def city_facts() -> tuple[Facts, ...]:
         )
         for row, city in enumerate(cities)
     )
-
-
-@cache
-def largest_cities() -> tuple[City, ...]:
-    """Return the cities of different names that have most people, the largest first."""
-    by_name: dict[str, City] = {}
-    for city in china():
-        by_name.setdefault(city.name, city)
-    return tuple(by_name.values())[:NUM_CITIES]
 
 
 @dataclass(frozen=True)
@@ -103,6 +90,12 @@ def list_tasks() -> list[Task]:
     return [
         describe_course("dialogue/city-questions", CityLessons(3, is_talk=False), questions, **size),
         describe_course("dialogue/city-talks", CityLessons(4, is_talk=True), talks, **size),
+        describe_course(
+            "dialogue/trips",
+            TripTalks(7),
+            "Say in which order a round trip through four cities is shortest, and how long it is.",
+            **size | {"text_tokens": 26, "answer_tokens": 14},
+        ),
     ]
 
 
@@ -111,7 +104,9 @@ def list_sentences() -> list[str]:
     forms = [form for kind in DIRECT for form in training_wordings(kind) + kept_wordings(kind)]
     asked = [forms[place % len(forms)].format(city=facts.city) for place, facts in enumerate(city_facts())]
     later = [form.format(city=LATER) for form in forms]
-    return asked + later + [answer for facts in city_facts() for answer in facts.answers.values()]
+    return (
+        trips.list_sentences() + asked + later + [answer for facts in city_facts() for answer in facts.answers.values()]
+    )
 
 
 def _draw_questions(rng: np.random.Generator) -> Iterator[tuple[Facts, str, str]]:

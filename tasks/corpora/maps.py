@@ -10,21 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from storage.manifest import recipe_key
-from tasks.corpora.dialogue import largest_cities
+from tasks.corpora.geography import spread_cities
 from tasks.corpora.lesson import TURNS, Turn, draw_one
 from tasks.task import EVALUATION_SEED
-from tasks.tsp.cities import City, coordinates
-from tasks.tsp.distances import great_circle_m
+from tasks.tsp.cities import coordinates
 from tasks.tsp.projection import project
 
 SIDE = 96
 """Pixels of a map's side."""
 
-NUM_CITIES = 24
-"""Cities that tours go through: those with most people, without one that is close to a larger one."""
-
 STOPS = 3
-_CLOSE_M = 120_000
 _FINE = 4  # pixels that become one
 _FORMS = (
     "a tour of {a}, {b} and {c}",
@@ -58,7 +53,7 @@ class MapCaptions:
 
 def list_sentences() -> list[str]:
     """Return captions in every form, from which a tokenizer learns its words."""
-    names = [city.name for city in _cities()]
+    names = [city.name for city in spread_cities()]
     threes = [(a, names[place - 5], names[place - 11]) for place, a in enumerate(names)]
     return [form.format(a=a, b=b, c=c) for a, b, c in threes for form in _FORMS]
 
@@ -69,7 +64,7 @@ def is_held_out(names: Sequence[str]) -> bool:
 
 
 def render_map(stops: Sequence[int]) -> NDArray[np.uint8]:
-    """Draw the largest cities as dots and a closed tour through some, given by their places among them."""
+    """Draw the cities that are spread out as dots and a closed tour through some, given by their places among them."""
     places = _places() * _FINE
     picture = Image.new("RGB", (SIDE * _FINE, SIDE * _FINE), (250, 248, 242))
     pen = ImageDraw.Draw(picture)
@@ -83,9 +78,9 @@ def render_map(stops: Sequence[int]) -> NDArray[np.uint8]:
 
 
 def _show(rng: np.random.Generator, *, held_out: bool) -> Turn:
-    names = [city.name for city in _cities()]
+    names = [city.name for city in spread_cities()]
     while True:
-        stops = rng.choice(NUM_CITIES, STOPS, replace=False).tolist()
+        stops = rng.choice(len(names), STOPS, replace=False).tolist()
         chosen = tuple(names[stop] for stop in stops)
         if is_held_out(chosen) == held_out:
             caption = draw_one(rng, _FORMS).format(**dict(zip("abc", chosen, strict=True)))
@@ -93,24 +88,13 @@ def _show(rng: np.random.Generator, *, held_out: bool) -> Turn:
 
 
 @cache
-def _cities() -> tuple[City, ...]:
-    cities = largest_cities()
-    apart_m = great_circle_m(coordinates(cities))
-    chosen: list[int] = []
-    for place in range(len(cities)):
-        if (apart_m[place, chosen] >= _CLOSE_M).all():
-            chosen.append(place)
-    return tuple(cities[place] for place in chosen[:NUM_CITIES])
-
-
-@cache
 def _places() -> NDArray[np.float64]:
-    """Return pixels from the left and from the top of the cities, shape (``NUM_CITIES``, 2)."""
-    flat = project(coordinates(_cities())) * (1, -1)
+    """Return pixels from the left and from the top of the cities, shape (cities, 2)."""
+    flat = project(coordinates(spread_cities())) * (1, -1)
     low, high = flat.min(0), flat.max(0)
     return 6 + (flat - (low + high) / 2 + (high - low).max() / 2) / (high - low).max() * (SIDE - 12)
 
 
 @cache
 def _names() -> re.Pattern[str]:
-    return re.compile("|".join(sorted((re.escape(city.name) for city in _cities()), key=len, reverse=True)))
+    return re.compile("|".join(sorted((re.escape(city.name) for city in spread_cities()), key=len, reverse=True)))

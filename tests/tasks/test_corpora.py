@@ -16,6 +16,7 @@ from tasks.corpora.maps import MapCaptions, render_map
 from tasks.corpora.questions import RoomQuestions
 from tasks.corpora.rooms import COLOURS, SIDE, TILE, Thing, render_room
 from tasks.corpora.sentences import attributes_of, share_right
+from tasks.corpora.trips import TripTalks, find_trip
 from tasks.policies import ExpertPolicy, RandomPolicy
 from tasks.registry import get_task, list_sentences, tasks_of
 from tasks.rollout import roll_out
@@ -172,6 +173,23 @@ def test_a_map_shows_its_tour_whose_cities_are_named_in_any_order() -> None:
     north, south = render_map([0, 1, 2]), render_map([3, 4, 5])
     assert north.shape == (96, 96, 3)
     assert (north != south).any()
+
+
+def test_a_trip_is_right_in_any_order_that_is_as_short_as_the_best() -> None:
+    course = TripTalks(7)
+    first, second = course.draw(0)[:2]
+    start, b, c, d = first.facts.cities
+
+    assert first.answer == f"{b}, {c}, {d}"
+    assert course.judge(first, f"{d}, {c}, {b}") == course.judge(first, f"{start}, {b}, {c}, {d}") == 1.0
+    assert course.judge(first, f"{c}, {b}, {d}") == course.judge(first, f"{b}, {c}") == course.judge(first, "") == 0.0
+    assert course.judge(second, second.answer) == 1.0
+    assert abs(int(second.answer.removesuffix(" km")) * 1000 - second.facts.length_m) <= 50_000
+    square = find_trip(["Beijing", "Guangzhou", "Shanghai", "Chengdu"])
+    assert square.cities == ("Beijing", "Chengdu", "Guangzhou", "Shanghai")
+    trained = {frozenset(turn.facts.cities) for seed in range(100) for turn in course.draw(seed)}
+    asked = {frozenset(turn.facts.cities) for seed in range(10**6, 10**6 + 100) for turn in course.draw(seed)}
+    assert not trained & asked
 
 
 @pytest.mark.parametrize("course", [CityLessons(3, is_talk=False), CityLessons(4, is_talk=True)])
