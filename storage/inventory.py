@@ -28,6 +28,7 @@ class Shelf:
 SHELVES = (
     Shelf("specialists", "specialist", "specialist"),
     Shelf("trajectories", "trajectories", "trajectories"),
+    Shelf("corpora", "trajectories", "trajectories"),
     Shelf("catalogue", "catalogue", "catalogue"),
     Shelf("tokenizer", "tokenizer", "tokenizer"),
     Shelf("tokens", "tokens", "tokens"),
@@ -35,6 +36,8 @@ SHELVES = (
     Shelf("shards/_index", "shard-index", "shard-index"),
     Shelf("checkpoints", "checkpoint", "checkpoint"),
     Shelf("evaluation", "trajectories", "evaluation"),
+    Shelf("champions", "champion", "champion"),
+    Shelf("champions/_kept", "kept-champion", "kept-champion"),
     Shelf("report", "report", "report"),
 )
 

@@ -44,6 +44,11 @@ class Locations:
         return f"{self.root}/trajectories"
 
     @property
+    def corpora(self) -> str:
+        """Users' own texts, pictures and talks that are kept from training, in Zarr."""
+        return f"{self.root}/corpora"
+
+    @property
     def catalogue(self) -> str:
         """Every task and its expert's scores."""
         return f"{self.root}/catalogue"
@@ -72,6 +77,11 @@ class Locations:
     def evaluation(self) -> str:
         """Returns of the trained model in its tasks."""
         return f"{self.root}/evaluation"
+
+    @property
+    def champions(self) -> str:
+        """The models that serve, those that served before, and why."""
+        return f"{self.root}/champions"
 
     @property
     def report(self) -> str:

@@ -148,16 +148,7 @@ class RemotePlace(Place):
 
     @property
     def _files(self) -> Any:
-        try:
-            return fsspec.core.url_to_fs(self._url, use_listings_cache=False)[0]
-        except ImportError as error:
-            scheme = self._url.split("://")[0]
-            mend = (
-                f"; install it with:\n  pip install -e '.[{_EXTRAS[scheme]}]' -c constraints.txt"
-                if scheme in _EXTRAS
-                else ""
-            )
-            raise ValueError(f"{self._url} needs a package that is not there ({error}){mend}") from None
+        return open_filesystem(self._url, use_listings_cache=False)[0]
 
     def _current(self) -> tuple[str, set[str]]:
         """Return the data folder and the files that the manifest names; nothing when there is none."""
@@ -178,6 +169,21 @@ class RemotePlace(Place):
         fault = size_fault(url, path.stat().st_size, file) or digest_fault(url, digest_of(path), file)
         if fault:
             raise FileError(fault)
+
+
+def open_filesystem(url: str, **options: Any) -> tuple[Any, str]:
+    """Return fsspec's file system of a path or a URL, and what the path is called there.
+
+    Raises:
+        ValueError: If a package that it needs is not installed, or nothing knows such a URL.
+    """
+    try:
+        return fsspec.core.url_to_fs(url, **options)
+    except ImportError as error:
+        scheme = url.split("://")[0]
+        install = f"; install it with:\n  pip install -e '.[{_EXTRAS.get(scheme)}]' -c constraints.txt"
+        mend = install if scheme in _EXTRAS else ""
+        raise ValueError(f"{url} needs a package that is not there ({error}){mend}") from None
 
 
 def _entry(info: dict[str, Any]) -> Entry:

@@ -109,6 +109,8 @@ def list_sentences(chosen: Iterable[str]) -> list[str]:
 def select_tasks(selection: str) -> tuple[str, ...]:
     """Return the task ids that a selection's name, a family, a task id, or several of them with commas, stand for.
 
+    A task of a user's own episodes is only chosen by its id.
+
     Raises:
         ValueError: If a part is none of these.
     """
@@ -117,7 +119,7 @@ def select_tasks(selection: str) -> tuple[str, ...]:
         if part in SELECTIONS:
             chosen |= dict.fromkeys(SELECTIONS[part])
         elif part in _MODULES:
-            chosen |= dict.fromkeys(_tasks(part))
+            chosen |= dict.fromkeys(_made_here(part))
         elif "/" in part:
             chosen[get_task(part).id] = None
         else:
@@ -134,11 +136,18 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     return f"unknown {what} {name!r}; {hint}All tasks are listed by: db1 tasks"
 
 
+def _made_here(family: str) -> list[str]:
+    return [task_id for task_id, task in _tasks(family).items() if not task.is_own]
+
+
 @cache
 def _tasks(family: str) -> dict[str, Task]:
     tasks = importlib.import_module(_MODULES[family]).list_tasks()
     return {task.id: task for task in tasks}
 
 
-SELECTIONS: Mapping[str, tuple[str, ...]] = {"demo": _DEMO, "full": tuple(list_task_ids())}
-"""Named sets of task ids: ``demo`` trains on two cores in minutes, ``full`` is everything."""
+SELECTIONS: Mapping[str, tuple[str, ...]] = {
+    "demo": _DEMO,
+    "full": tuple(task_id for family in families() for task_id in _made_here(family)),
+}
+"""Named sets of task ids: ``demo`` trains on two cores in minutes, ``full`` is everything that is made here."""

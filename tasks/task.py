@@ -113,6 +113,11 @@ class Task:
         """The part of the id after the slash."""
         return self.id.split("/", 1)[1]
 
+    @property
+    def is_own(self) -> bool:
+        """Whether its episodes are a user's own; it is then only chosen by its id."""
+        return self.expert_route == "imported"
+
 
 def open_environment(task: Task) -> gymnasium.Env:
     """Make a task's environment.

@@ -9,6 +9,7 @@ from tasks.corpora import maps
 from tasks.corpora.courses import describe_course
 from tasks.corpora.lesson import TURNS, Turn
 from tasks.corpora.maps import MapCaptions
+from tasks.corpora.own import describe_own
 from tasks.corpora.rooms import COMBINATIONS, PLACES, SIDE, TILE, draw_room, render_room
 from tasks.corpora.sentences import FORMS, RELATIONS, describe, share_right
 from tasks.task import EVALUATION_SEED, Task
@@ -49,6 +50,7 @@ def list_tasks() -> list[Task]:
         describe_course(
             "captions/rooms-2", RoomCaptions(1, 2), two, licence="Apache-2.0", answer_tokens=18, num_episodes=4000
         ),
+        describe_own("captions/own"),
         describe_course(
             "captions/maps",
             MapCaptions(6),

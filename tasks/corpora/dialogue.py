@@ -10,6 +10,7 @@ from tasks.corpora import trips
 from tasks.corpora.courses import describe_course, is_same
 from tasks.corpora.geography import largest_cities, ways_m
 from tasks.corpora.lesson import TURNS, Turn, draw_one
+from tasks.corpora.own import describe_own
 from tasks.corpora.trips import TripTalks
 from tasks.corpora.wordings import DIRECT, kept_wordings, training_wordings
 from tasks.task import EVALUATION_SEED, Task
@@ -90,6 +91,7 @@ def list_tasks() -> list[Task]:
     return [
         describe_course("dialogue/city-questions", CityLessons(3, is_talk=False), questions, **size),
         describe_course("dialogue/city-talks", CityLessons(4, is_talk=True), talks, **size),
+        describe_own("dialogue/own"),
         describe_course(
             "dialogue/trips",
             TripTalks(7),

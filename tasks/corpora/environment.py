@@ -10,7 +10,7 @@ from gymnasium import spaces
 from tasks.corpora.any_text import AnyText
 from tasks.corpora.lesson import Course, Turn
 
-LONGEST_TEXT = 1000
+LONGEST_TEXT = 10_000_000
 """Most characters of a question or an answer."""
 
 

@@ -5,11 +5,17 @@ import hashlib
 import importlib.util
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.task import EVALUATION_SEED
 
 PACKAGES = ("numpy", "matplotlib", "gymnasium", "dagster", "zarr", "fsspec")
 """Packages that are always installed and whose documentation may be used freely (BSD, MIT, Apache, matplotlib's)."""
@@ -37,6 +43,24 @@ class Document:
         return hashlib.sha256(self.source.encode()).digest()[0] < _HELD_OUT
 
 
+class Prose:
+    """The documents of ``text/documentation``; see ``Library``."""
+
+    def draw(self, seed: int) -> Document:
+        """See ``Library``."""
+        training, held_out = documents()
+        chosen, place = (held_out, seed - EVALUATION_SEED) if seed >= EVALUATION_SEED else (training, seed)
+        return chosen[place % len(chosen)]
+
+    def byte_counts(self) -> NDArray[np.int64]:
+        """See ``Library``."""
+        return _byte_counts(documents()[0])
+
+    def facts(self) -> Mapping[str, Any]:
+        """See ``Library``."""
+        return {"versions": versions()}
+
+
 @cache
 def documents() -> tuple[tuple[Document, ...], tuple[Document, ...]]:
     """Return English prose that is installed here, for training and held out: Python's own topics and docstrings.
@@ -54,6 +78,12 @@ def documents() -> tuple[tuple[Document, ...], tuple[Document, ...]]:
 def versions() -> dict[str, str]:
     """Return the versions of what the documents are from."""
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+@cache
+def _byte_counts(training: tuple[Document, ...]) -> NDArray[np.int64]:
+    said = "".join(document.text for document in training).encode()
+    return np.bincount(np.frombuffer(said, np.uint8), minlength=256)
 
 
 def _sources() -> Iterator[tuple[str, str]]:

@@ -1,18 +1,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from tasks.corpora.any_text import AnyText
-from tasks.corpora.prose import Document, documents, versions
-from tasks.task import EVALUATION_SEED, Observation, unwrap
+from tasks.corpora.prose import Document, Prose
+from tasks.task import Observation, unwrap
 
 _LONGEST = 10_000_000  # characters of a document
+
+
+class Library(Protocol):
+    """Documents of one kind, each chosen by a seed; from ``EVALUATION_SEED`` on they are held out."""
+
+    def draw(self, seed: int) -> Document:
+        """Return the document of a seed."""
+        ...
+
+    def byte_counts(self) -> NDArray[np.int64]:
+        """Return how often each byte occurs in the training documents, shape (256,)."""
+        ...
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what is worth knowing of all documents, as JSON values."""
+        ...
 
 
 class ReadingEnvironment(gymnasium.Env):
@@ -30,11 +46,15 @@ class ReadingEnvironment(gymnasium.Env):
 
     End:
         Terminated after the one action.
+
+    Args:
+        library: Where the documents come from.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
-    def __init__(self) -> None:
+    def __init__(self, library: Library | None = None) -> None:
+        self.library = library or Prose()
         self.observation_space = spaces.Dict({})
         self.action_space = AnyText(_LONGEST)
         self.document = Document("", "")
@@ -50,14 +70,12 @@ class ReadingEnvironment(gymnasium.Env):
         if seed is None:
             raise ValueError("a document is chosen by the seed; expected reset(seed=...)")
         super().reset(seed=seed)
-        training, held_out = documents()
-        chosen, place = (held_out, seed - EVALUATION_SEED) if seed >= EVALUATION_SEED else (training, seed)
-        self.document = chosen[place % len(chosen)]
+        self.document = self.library.draw(seed)
         return {}, {}
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Compare a text with the document."""
-        reward = 0.0 if action == self.document.text else -unigram_bits(self.document.text)
+        reward = 0.0 if action == self.document.text else -unigram_bits(self.document.text, self.library)
         return {}, reward, True, False, {}
 
 
@@ -70,7 +88,8 @@ class Author:
         Raises:
             ValueError: If the environment is not one of documents.
         """
-        self._document = unwrap(environment, ReadingEnvironment).document
+        inner = unwrap(environment, ReadingEnvironment)
+        self._document, self._facts = inner.document, inner.library.facts()
 
     def act(self, observation: Observation) -> str:
         """Return the document."""
@@ -78,7 +97,7 @@ class Author:
 
     def provenance(self) -> Mapping[str, Any]:
         """Say where the document is from."""
-        return {"source": self._document.source, "versions": versions()}
+        return {"source": self._document.source, **self._facts}
 
 
 class Unigram(Author):
@@ -93,14 +112,8 @@ class Unigram(Author):
         return {"predicts": "frequencies of bytes"}
 
 
-def unigram_bits(text: str) -> float:
-    """Return the bits per byte of a text under the frequencies of bytes in the training documents."""
+def unigram_bits(text: str, library: Library | None = None) -> float:
+    """Return the bits per byte of a text under the frequencies of bytes in the training documents of a library."""
     found = np.frombuffer(text.encode(), np.uint8)
-    return float(-_log2_frequencies()[found].mean()) if len(found) else 0.0
-
-
-@cache
-def _log2_frequencies() -> np.ndarray:
-    found = np.frombuffer("".join(document.text for document in documents()[0]).encode(), np.uint8)
-    counts = 1 + np.bincount(found, minlength=256)  # so that every byte can occur
-    return np.log2(counts / counts.sum())
+    counts = 1 + (library or Prose()).byte_counts()  # so that every byte can occur
+    return float(-np.log2(counts / counts.sum())[found].mean()) if len(found) else 0.0

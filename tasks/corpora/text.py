@@ -4,6 +4,7 @@ from functools import partial
 
 import gymnasium
 
+from tasks.corpora.own import describe_own
 from tasks.task import Expert, Task
 
 NUM_EPISODES = 800
@@ -24,7 +25,8 @@ def list_tasks() -> list[Task]:
             code_version="1",
             baselines={"unigram": partial(_make_expert, "unigram")},
             floor="unigram",
-        )
+        ),
+        describe_own("text/own"),
     ]
 
 

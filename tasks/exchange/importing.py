@@ -10,8 +10,10 @@ import numpy as np
 
 from storage.episode import Episode
 from storage.folder import StoredFolder
+from storage.locations import Locations
 from storage.manifest import Manifest, ManifestError
 from storage.trajectories import KIND, TrajectoryStore
+from tasks.corpora.own import import_command, is_paired
 from tasks.exchange.foreign import Source
 from tasks.exchange.translation import translate
 from tasks.proof import PROOF_EPISODES
@@ -157,24 +159,33 @@ def find_imported(task: Task, store: TrajectoryStore) -> Manifest | None:
     """Return the manifest of a task's trajectories when they were imported, otherwise None.
 
     Raises:
-        ImportedEpisodesError: If they were, but are damaged, or the task has changed since.
+        ImportedEpisodesError: If they were, but are damaged, or the task has changed since; or if there are none, and
+            the task has no others.
     """
     folder = StoredFolder(store.root, KIND, task.id)
     try:
         manifest = folder.read_manifest()
-    except ManifestError:
-        return None
+    except ManifestError as error:
+        if not task.is_own:
+            return None
+        raise ImportedEpisodesError(
+            f"task {task.id!r} has the episodes that you bring, and has none yet ({error.fault}); bring them with:\n"
+            f"  {import_command(task.id)}"
+        ) from None
     if ROUTE not in manifest.recipe:
         return None
     if (version := manifest.recipe["task_code_version"]) != task.code_version:
         fault = f"are of version {version!r} of the task, expected {task.code_version!r}"
     elif store.find(task.id, manifest.recipe) is None:
         fault = "are damaged (see: db1 doctor)"
+    elif task.is_own and not is_paired(Locations(store.root.removesuffix("/trajectories")), task.id):
+        fault = "cannot be used, for the held-out samples are missing or of another import"
     else:
         return manifest
     told = manifest.metadata[ROUTE]
+    or_play = f"\nor let the task's own expert play:\n  db1 make trajectories {task.id} --replace-imported"
     raise ImportedEpisodesError(
         f"the imported episodes of task {task.id!r} {fault}; import them again with:\n"
-        f"  db1 import {told['source']} --as {task.id} --format {told['format']} --replace\n"
-        f"or let the task's own expert play:\n  db1 make trajectories {task.id} --replace-imported"
+        f"  db1 import {told['source']} --as {task.id} --format {told['format']} --replace"
+        f"{'' if task.is_own else or_play}"
     )

@@ -33,7 +33,7 @@ CHOSEN = {
 def some_tasks(family: str) -> list[Task]:
     if family in CHOSEN:
         return [get_task(f"{family}/{name}") for name in CHOSEN[family]]
-    tasks = [task for task in tasks_of(family) if task.recipe is None]
+    tasks = [task for task in tasks_of(family) if task.recipe is None and not task.is_own]
     return [tasks[0], tasks[len(tasks) // 2], tasks[-1]]
 
 
