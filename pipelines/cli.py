@@ -18,6 +18,7 @@ from assets.selection import trained_tasks
 from pipelines import (
     import_commands,
     language_commands,
+    lineage_commands,
     model_commands,
     store_commands,
     task_commands,
@@ -110,6 +111,7 @@ app.command("export")(import_commands.export_episodes)
 app.command("tour")(tour_commands.solve_file)
 app.command("verify-tours")(tour_commands.verify_tours)
 app.command()(store_commands.doctor)
+app.command()(lineage_commands.trace)
 app.command("clean")(store_commands.remove_strays)
 app.add_typer(model_commands.checkpoints, name="checkpoint")
 
