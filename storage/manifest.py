@@ -21,6 +21,8 @@ _KINDS = {
     "shard-index": ("shard index", "shards"),
     "checkpoint": ("checkpoint", "checkpoint"),
     "evaluation": ("evaluation", "evaluation"),
+    "champion": ("champion of experiment", "champion"),
+    "kept-champion": ("kept champion", "champion"),
     "report": ("report", "report"),
 }
 _OF_EXPERIMENTS = {
@@ -28,6 +30,8 @@ _OF_EXPERIMENTS = {
     "tokenizer",
     "shard-index",
     "checkpoint",
+    "champion",
+    "kept-champion",
     "report",
 }  # the others are named by their task
 
@@ -66,7 +70,7 @@ class Manifest:
 
     Args:
         kind: ``specialist``, ``trajectories``, ``catalogue``, ``tokenizer``, ``tokens``, ``shards``, ``shard-index``,
-            ``checkpoint``, ``evaluation`` or ``report``.
+            ``checkpoint``, ``evaluation``, ``champion``, ``kept-champion`` or ``report``.
         name: Task id, or the name of the thing.
         format_version: Version of the format on disk.
         key: Digest of the recipe: what it was to be made from.
@@ -100,7 +104,8 @@ def describe(kind: str, name: str) -> str:
 
 
 def making_command(kind: str, name: str) -> str:
-    """Return the command that makes a stored thing."""
+    """Return the command that makes a stored thing; a kept champion is named by its experiment and its digest."""
+    name = name.split("/", 1)[0] if kind == "kept-champion" else name
     return f"db1 make {_KINDS[kind][1]} {'--experiment ' if kind in _OF_EXPERIMENTS else ''}{name}"
 
 

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
+import fsspec
+
+from storage.folder import StoredFolder
 from storage.inventory import Thing
+from storage.manifest import MANIFEST_NAME
 from storage.place import Stray
 
 MIN_AGE_S = 24 * 3600
@@ -23,3 +29,11 @@ def clean(thing: Thing, *, dry_run: bool = False, min_age_s: float = MIN_AGE_S) 
         What was removed, or would be.
     """
     return thing.folder.place.strays(min_age_s=min_age_s, remove=not dry_run)
+
+
+def remove(folder: StoredFolder) -> None:
+    """Remove a stored thing, first its manifest, so that what an interruption leaves is no thing any more."""
+    files, path = fsspec.core.url_to_fs(folder.place.locate(), use_listings_cache=False)
+    for name in (f"{path}/{MANIFEST_NAME}", path):
+        with suppress(FileNotFoundError):
+            files.rm(name, recursive=True)
