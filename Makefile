@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: install demo demo-language test test-slow check ui bench
+.PHONY: install demo demo-language test test-slow check ui bench kills
 
 install: .venv/installed
 
@@ -34,3 +34,6 @@ ui: install
 
 bench: install
 	for name in tokenizing reading large_index resident_memory training_step memory acting tsp_representation encodings; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+kills: install
+	$(BIN)/python -m benchmarks.kills

@@ -1,23 +1,23 @@
 """The process that trains: ``python -m db1_model.train --config FILE``.
 
 The file holds JSON: ``shards`` (root of the shards), ``index`` (name of the shard index), ``checkpoints`` (root of the
-checkpoints), ``checkpoint`` (name of the one to make) and ``training`` (a ``TrainingConfig``). Killed and started
-again, it goes on from its last training state, also with another number of processes; started again when the checkpoint
-is there, it does no work. ``--audit FOLDER`` writes down which sequences each process trains.
+checkpoints), ``checkpoint`` (name of the one to make), ``training`` (a ``TrainingConfig``) and, if it likes,
+``timeout_s`` (how long a process waits for the others before it fails). Killed and started again, it goes on from its
+last training state, also with another number of processes; started again when the checkpoint is there, it does no
+work. ``--audit FOLDER`` writes down which sequences each process trains.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import json
 import logging
 import os
-import signal
 import sys
 import warnings
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,15 @@ from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pi
 
 from db1_model.config import TrainingConfig
 from db1_model.presets import get_preset
+from db1_model.rank import choose_interface, die_with_starter, is_first_rank
 from db1_model.vocabulary import Vocabulary
 from storage.folder import StoredFolder
 from storage.manifest import Manifest, recipe_key
 from storage.shards import ShardIndex, ShardStore
 
 CODE_VERSION = "3"
+TIMEOUT_S = 600.0
+"""How long a process waits for the others by default; the first one may be writing a large state."""
 
 _EXECUTION = {
     "accelerator",
@@ -57,7 +60,14 @@ def training_recipe(training: TrainingConfig, index: ShardIndex) -> dict[str, An
     }
 
 
-def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder, *, audit: Path | None = None) -> Manifest:
+def train(
+    training: TrainingConfig,
+    index: ShardIndex,
+    folder: StoredFolder,
+    *,
+    audit: Path | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Manifest:
     """Train a checkpoint, or go on where a killed run stopped.
 
     Args:
@@ -65,6 +75,7 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder, *, 
         index: The shards to train on.
         folder: Where the checkpoint goes; training states lie beside it until it is complete.
         audit: Folder that gets which sequences each process trains.
+        timeout_s: How long a process waits for the others before it fails.
 
     Returns:
         The checkpoint's manifest.
@@ -105,7 +116,7 @@ def train(training: TrainingConfig, index: ShardIndex, folder: StoredFolder, *, 
     module = TrainingModule(config, training)
     has_images = any(index[task].layout["image"] for task in index)
     module.model.embedding.patches.requires_grad_(has_images)
-    trainer = make_trainer(training, run, has_images=has_images, audit=audit)
+    trainer = make_trainer(training, run, has_images=has_images, audit=audit, timeout_s=timeout_s)
     data = WindowDataModule(index, config, training)
     gc.freeze()  # a look through all that was imported would hold up a step every now and then
     with fast_float32():
@@ -155,18 +166,18 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True, help="JSON file that names the shards and the choices")
     parser.add_argument("--audit", type=Path, help="folder that gets which sequences each process trains")
     arguments = parser.parse_args()
+    die_with_starter()
+    choose_interface(os.environ)
     config = json.loads(arguments.config.read_text())
     training = TrainingConfig.from_json(config["training"])
     index = ShardStore(config["shards"]).read(config["index"])
     folder = StoredFolder(config["checkpoints"], "checkpoint", config["checkpoint"])
-    is_first_rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
-    if not is_first_rank and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no rank waits for a first one that was killed
-    if PipesEnvVarParamsLoader().is_dagster_pipes_process() and is_first_rank:
+    run = partial(train, training, index, folder, audit=arguments.audit, timeout_s=config.get("timeout_s", TIMEOUT_S))
+    if PipesEnvVarParamsLoader().is_dagster_pipes_process() and is_first_rank():
         with open_dagster_pipes() as pipes:
-            report(pipes, train(training, index, folder, audit=arguments.audit))
+            report(pipes, run())
     else:
-        train(training, index, folder, audit=arguments.audit)
+        run()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import lightning
+from lightning.pytorch.strategies import DDPStrategy
 
 from db1_model.audit import SequenceAudit
 from db1_model.config import TrainingConfig
@@ -10,7 +12,7 @@ from db1_model.training import TrainingLog, TrainingState, find_states, step_of
 
 
 def make_trainer(
-    training: TrainingConfig, run: Path, *, has_images: bool, audit: Path | None = None
+    training: TrainingConfig, run: Path, *, has_images: bool, audit: Path | None = None, timeout_s: float
 ) -> lightning.Trainer:
     """Make Lightning's trainer of a run, with our own log and training states in place of Lightning's.
 
@@ -19,16 +21,19 @@ def make_trainer(
         run: Folder of the run's log and states.
         has_images: Whether a task shows images; a batch may still lack them.
         audit: Folder that gets which sequences each process trains.
+        timeout_s: How long a process waits for the others before it fails.
     """
     world_size = training.devices * training.num_nodes
     states = find_states(run)
     first_step = step_of(states[-1]) if states else 0
-    strategy = "ddp_find_unused_parameters_true" if has_images else "ddp"
+    together = DDPStrategy(
+        timeout=timedelta(seconds=timeout_s), find_unused_parameters=has_images, gradient_as_bucket_view=True
+    )
     return lightning.Trainer(
         accelerator=training.accelerator,
         devices=training.devices,
         num_nodes=training.num_nodes,
-        strategy=strategy if world_size > 1 else "auto",
+        strategy=together if world_size > 1 else "auto",
         precision=training.precision,
         max_steps=training.steps,
         gradient_clip_val=training.clip_norm,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,25 @@ class TrainingState(lightning.Callback):
         self.every_steps = every_steps
         self.keep = keep
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Compare where the ranks go on, and let SIGTERM end each at once: a state is whole at any moment.
+
+        Lightning would broadcast the signal, and so wait for a rank that is gone.
+
+        Raises:
+            RuntimeError: If this rank found another state than rank 0.
+        """
+        if trainer.world_size == 1:
+            return
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        step, first = trainer.global_step, trainer.strategy.broadcast(trainer.global_step)
+        if step != first:
+            raise RuntimeError(
+                f"rank {trainer.global_rank} goes on from step {step}, rank 0 from step {first}; expected the same "
+                f"states in {self.folder} on all nodes: put the data on a file system that they share, and try again:\n"
+                "  db1 make checkpoint"
+            )
+
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -176,8 +196,17 @@ class TrainingState(lightning.Callback):
         if trainer.global_step % self.every_steps == 0:
             self.save(trainer)
 
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """See that all ranks have trained the same model."""
+        require_equal_parameters(trainer)
+
     def save(self, trainer: lightning.Trainer) -> None:
-        """Save the present state; every rank must call it."""
+        """Save the present state; every rank must call it.
+
+        Raises:
+            RuntimeError: If the ranks have drifted apart.
+        """
+        require_equal_parameters(trainer)
         final = self.folder / f"step-{trainer.global_step:08d}.ckpt"
         temporary = final.with_suffix(".tmp")
         trainer.save_checkpoint(temporary)
@@ -188,6 +217,24 @@ class TrainingState(lightning.Callback):
             for old in find_states(self.folder)[: -self.keep]:
                 old.unlink()
         trainer.strategy.barrier()
+
+
+def require_equal_parameters(trainer: lightning.Trainer) -> None:
+    """Compare a checksum of each parameter's bits over the ranks; every rank must call it.
+
+    Raises:
+        RuntimeError: If the ranks have drifted apart, as by a fault of the hardware or of the network.
+    """
+    if trainer.world_size == 1:
+        return
+    module = trainer.lightning_module
+    bits = [parameter.detach().float().view(torch.int32).sum(dtype=torch.int64) for parameter in module.parameters()]
+    of_ranks = module.all_gather(torch.stack(bits))  # (ranks, parameters)
+    if others := [rank for rank, one in enumerate(of_ranks) if (one != of_ranks[0]).any()]:
+        raise RuntimeError(
+            f"after step {trainer.global_step} ranks {', '.join(map(str, others))} have other parameters than rank 0; "
+            "expected equal ones; go on from the last sound state with:\n  db1 make checkpoint"
+        )
 
 
 def find_states(folder: Path) -> list[Path]:

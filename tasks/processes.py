@@ -5,11 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-_LAST_LINES = 30
+_LAST_LINES = 60
+_GRACE_S = 10.0
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1  # from Linux's <sys/prctl.h>
 
@@ -18,6 +21,10 @@ def follow(
     commands: Sequence[Sequence[str]], environment: Mapping[str, str], tell: Callable[[str], None]
 ) -> tuple[list[int], Sequence[str]]:
     """Start processes and wait for them; when this one is interrupted or killed, they end too.
+
+    They also end together: when one fails, the others get SIGTERM, and SIGKILL ten seconds later. Standard input of
+    each is a pipe that nobody writes to and that closes then, or when this process is killed: what it started
+    elsewhere, as with ``ssh``, sees the end of the file and can end itself.
 
     Args:
         commands: What to start.
@@ -34,27 +41,49 @@ def follow(
         try:
             with os.fdopen(write_end, "wb") as output:
                 nodes += [_start(command, environment, output) for command in commands]
+            together = threading.Thread(target=_end_together, args=(nodes,), daemon=True)
+            together.start()
             for line in lines:
                 last_lines.append(line)
                 tell(line.rstrip())
+            together.join()
             return [node.wait() for node in nodes], last_lines
         finally:
-            for node in nodes:
-                if node.poll() is None:
-                    node.terminate()
-                    node.wait()
+            _end(nodes)
 
 
 def _start(command: Sequence[str], environment: Mapping[str, str], output: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the others
         preexec_fn=_die_with_parent,
     )
+
+
+def _end_together(nodes: Sequence[subprocess.Popen[bytes]]) -> None:
+    codes: list[int | None] = [None]
+    while None in codes and not any(codes):
+        time.sleep(0.1)
+        codes = [node.poll() for node in nodes]
+    _end(nodes)
+
+
+def _end(nodes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for node in nodes:
+        if node.poll() is None:
+            node.terminate()
+    deadline = time.monotonic() + _GRACE_S
+    while any(node.poll() is None for node in nodes) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for node in nodes:
+        if node.stdin is not None:
+            node.stdin.close()
+        node.kill()
+        node.wait()
 
 
 def _die_with_parent() -> None:

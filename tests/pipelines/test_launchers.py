@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,12 +31,13 @@ class Lines(Progress):
 SAID: list[str] = []
 
 
-def launch(commands: Sequence[Sequence[str]]) -> dg.ExecuteInProcessResult:
-    configuration: dict[str, Any] = {"training": TrainingConfig().to_json()}
+def launch(commands: Sequence[Sequence[str]], folder: Path, *, prefix: str = "") -> dg.ExecuteInProcessResult:
+    training = TrainingConfig().to_json()
+    configuration: dict[str, Any] = {"training": training, "checkpoints": str(folder), "checkpoint": "x"}
 
     @dg.asset
     def checkpoint(context) -> dg.MaterializeResult:
-        return launchers._run(commands, context, configuration, Lines())
+        return launchers._run(commands, context, configuration, Lines(), prefixes=[prefix] * len(commands))
 
     return dg.materialize([checkpoint])
 
@@ -44,24 +46,31 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-def test_what_the_process_reports_becomes_the_materialization() -> None:
+def test_what_the_process_reports_becomes_the_materialization(tmp_path: Path) -> None:
     SAID.clear()
 
-    event = launch([python(REPORT)]).asset_materializations_for_node("checkpoint")[0]
+    event = launch([python(REPORT)], tmp_path).asset_materializations_for_node("checkpoint")[0]
 
     assert event.metadata["loss"].value == 1.5
     assert (event.tags or {})["dagster/data_version"] == "d"
     assert SAID == ["trained"]
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_process_that_reports_nothing_fails_the_asset_though_it_ended_well() -> None:
+def test_a_prefix_that_forwards_no_environment_as_ssh_does_not_loses_no_report(tmp_path: Path) -> None:
+    events = launch([python(REPORT)], tmp_path, prefix="env -i").asset_materializations_for_node("checkpoint")
+
+    assert events[0].metadata["loss"].value == 1.5
+
+
+def test_a_process_that_reports_nothing_fails_the_asset_though_it_ended_well(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"without reporting its digest, loss, step, world_size.*\nall fine"):
-        launch([python("print('all fine')")])
+        launch([python("print('all fine')")], tmp_path)
 
 
-def test_a_process_that_fails_shows_its_last_lines() -> None:
+def test_a_process_that_fails_shows_its_last_lines(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"exit code 3.*\nout of memory"):
-        launch([python("import sys; print('out of memory'); sys.exit(3)")])
+        launch([python("import sys; print('out of memory'); sys.exit(3)")], tmp_path)
 
 
 def test_nodes_and_prefixes_must_agree(tmp_path: Path) -> None:
@@ -72,16 +81,34 @@ def test_nodes_and_prefixes_must_agree(tmp_path: Path) -> None:
         launcher.train(None, configuration, Progress())  # type: ignore[arg-type]
 
 
+def test_when_a_node_fails_the_others_end_too(tmp_path: Path) -> None:
+    fails = python("import time; time.sleep(1); raise SystemExit(4)")
+    waits = python("import os, time; print(os.environ['OMP_NUM_THREADS'], flush=True); time.sleep(600)")
+    SAID.clear()
+
+    with pytest.raises(RuntimeError, match="exit code 4, -15"):
+        launch([fails, waits], tmp_path)
+
+    assert SAID == ["1"]
+
+
 def test_torchrun_meets_at_a_fixed_address_and_the_first_prefix_is_rank_0(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[str]] = []
-    monkeypatch.setattr(launchers, "_run", lambda commands, *_: seen.extend(commands))
+    prefixes: list[str] = []
+
+    def run(commands: list[list[str]], *_: Any, **more: Any) -> None:
+        seen.extend(commands)
+        prefixes.extend(more["prefixes"])
+
+    monkeypatch.setattr(launchers, "_run", run)
     configuration = {"training": TrainingConfig(num_nodes=2).to_json(), "checkpoints": str(tmp_path), "checkpoint": "x"}
-    launcher = TorchrunLauncher(prefixes=["ip netns exec a", "ip netns exec b"], address="10.77.0.1")
+    launcher = TorchrunLauncher(prefixes=["ip netns exec a", "ip netns exec b"], address="10.77.0.1", timeout_s=30)
 
     launcher.train(None, configuration, Progress())  # type: ignore[arg-type]
 
-    assert [command[:4] for command in seen] == [["ip", "netns", "exec", "a"], ["ip", "netns", "exec", "b"]]
+    assert prefixes == launcher.prefixes
     for node, command in enumerate(seen):
         assert {"--master-addr=10.77.0.1", "--nnodes=2", f"--node-rank={node}"} <= set(command)
+    assert json.loads((tmp_path / "x.json").read_text())["timeout_s"] == 30

@@ -6,6 +6,9 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from tasks import processes
 from tasks.processes import follow
 
 
@@ -33,3 +36,21 @@ def test_a_followed_process_dies_with_the_one_that_started_it(tmp_path: Path) ->
     while Path(f"/proc/{pid_file.read_text()}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not Path(f"/proc/{pid_file.read_text()}").exists()
+
+
+def test_when_one_process_fails_the_others_end_and_what_they_left_behind_sees_the_end_of_its_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "_GRACE_S", 0.5)
+    told: list[str] = []
+    left = "import os; os.read(0, 1); print('end of input')"
+    stubborn = (
+        "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        f"subprocess.Popen([sys.executable, '-c', {left!r}], start_new_session=True); time.sleep(600)"
+    )
+    fails = "import time; time.sleep(2); raise SystemExit(3)"
+
+    codes, _ = follow([[sys.executable, "-c", code] for code in (stubborn, fails)], os.environ, told.append)
+
+    assert codes == [-9, 3]
+    assert told == ["end of input"]
