@@ -1,9 +1,10 @@
 # Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 
-from assets.materialization import OWNERS, Made, picture, report_one, table
+from assets.materialization import OWNERS, find_or_make, picture, report_one, table
 from assets.resources import Experiment, Launcher, Progress, Stores
 from db1_model.train import CODE_VERSION, training_recipe
 from storage.folder import StoredFolder
@@ -26,8 +27,6 @@ def checkpoint(
     """Train, and report what the training process told of its checkpoint."""
     folder, training = checkpoint_folder(stores, experiment), experiment.training_config
     recipe = training_recipe(training, stores.shards.read(experiment.name))
-    if found := folder.find(recipe):
-        return report_one(Made(found, found=True, seconds=0.0), _describe(found))
     configuration = {
         "shards": stores.locations.shards,
         "index": experiment.name,
@@ -35,13 +34,22 @@ def checkpoint(
         "checkpoint": experiment.name,
         "training": training.to_json(),
     }
-    told = launcher.train(context, configuration, progress)
-    manifest = folder.read()
-    if told.data_version is None or told.data_version.value != manifest.digest:
-        raise RuntimeError(
-            f"training reported {told.data_version}, but checkpoint {manifest.digest} lies in {folder.place.locate()}"
-        )
-    return told._replace(metadata={**_describe(manifest), **(told.metadata or {}), "work": "made now"})
+    told: dict[str, Any] = {}
+
+    def train() -> Manifest:
+        result, manifest = launcher.train(context, configuration, progress), folder.read()
+        if result.data_version is None or result.data_version.value != manifest.digest:
+            where = folder.place.locate()
+            raise RuntimeError(
+                f"training reported {result.data_version}, but checkpoint {manifest.digest} lies in {where}"
+            )
+        told.update(result.metadata or {})
+        return manifest
+
+    made = find_or_make(lambda: folder.find(recipe), train)
+    if training.accelerator == "gpu":
+        made = replace(made, gpus=training.devices * training.num_nodes)
+    return report_one(made, {**_describe(made.manifest), **told})
 
 
 def checkpoint_folder(stores: Stores, experiment: Experiment) -> StoredFolder:
@@ -54,7 +62,6 @@ def _describe(manifest: Manifest) -> dict[str, Any]:
     return {
         "step": manifest.metadata["step"],
         "loss": log[-1]["loss"],
-        "bytes": manifest.bytes,
         "shards": manifest.recipe["shards"],
         "training": dg.MetadataValue.json(manifest.recipe["training"]),
         "execution": dg.MetadataValue.json(manifest.metadata["execution"]),

@@ -8,10 +8,14 @@ from typing import Any
 
 import dagster as dg
 
+from assets.provenance import cpu_seconds, git_revision, package_versions
 from storage.manifest import Manifest, recipe_key
 
 OWNERS = ["team:db1"]
 _DATA_VERSION = "dagster/data_version"
+_FOUND, _MADE = "none: found, made from the same recipe", "made now"
+_OF_MAKING = ("git_revision", "seconds", "cpu_seconds", "gpu_seconds", "packages")
+_RECORDS_READ = 100
 
 
 class TasksFailedError(RuntimeError):
@@ -26,30 +30,41 @@ class Made:
         manifest: What is stored now.
         found: Whether there was nothing to do.
         seconds: Wall-clock time that it took.
+        cpu_seconds: CPU time that it took, of all processes of this machine; None where several things were made at
+            once.
+        gpus: GPUs that it took all this time.
     """
 
     manifest: Manifest
     found: bool
     seconds: float
+    cpu_seconds: float | None = None
+    gpus: int = 0
 
     def metadata(self, more: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the metadata of a materialization."""
+        """Return the metadata of a materialization: what it is, what it cost, and by what code it was made or found."""
+        cpu = {} if self.cpu_seconds is None else {"cpu_seconds": round(self.cpu_seconds, 2)}
+        gpu = {"gpu_seconds": round(self.gpus * self.seconds, 2)} if self.gpus and not self.found else {}
         return {
-            "work": "none: found, made from the same recipe" if self.found else "made now",
+            "work": _FOUND if self.found else _MADE,
             **more,
             "digest": self.manifest.digest,
             "bytes": self.manifest.bytes,
             "seconds": round(self.seconds, 2),
+            **cpu,
+            **gpu,
+            "git_revision": git_revision(),
+            "packages": dg.MetadataValue.json(package_versions()),
             "recipe": dg.MetadataValue.json(dict(self.manifest.recipe)),
         }
 
 
 def find_or_make(find: Callable[[], Manifest | None], make: Callable[[], Manifest]) -> Made:
     """Return what is there, and make it when nothing is."""
-    begun = time.perf_counter()
+    begun, cpu_begun = time.perf_counter(), cpu_seconds()
     found = find()
     manifest = found or make()
-    return Made(manifest, found is not None, time.perf_counter() - begun)
+    return Made(manifest, found is not None, time.perf_counter() - begun, cpu_seconds() - cpu_begun)
 
 
 def report_one(made: Made, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
@@ -102,6 +117,29 @@ def report_tasks(
     for task_id, values in metadata.items():
         tags = provenance | {_DATA_VERSION: versions[task_id]}
         context.log_event(dg.AssetMaterialization(context.asset_key, partition=task_id, metadata=values, tags=tags))
+
+
+def find_making(
+    instance: dg.DagsterInstance, asset: Sequence[str], digest: str, *, task: str | None = None
+) -> dict[str, Any]:
+    """Return what Dagster recorded when something was made: git revision, seconds, CPU and GPU seconds, packages.
+
+    Args:
+        instance: The records.
+        asset: Key of the asset.
+        digest: Of what was made.
+        task: Its partition; None where the asset has none.
+
+    Returns:
+        JSON values; empty where nothing is recorded, or so long ago that 100 later events stand before it.
+    """
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(list(asset)), asset_partitions=[task] if task else None)
+    for record in instance.fetch_materializations(wanted, limit=_RECORDS_READ).records:
+        told = record.asset_materialization.metadata if record.asset_materialization else {}
+        values = {name: value.value for name, value in told.items() if name in (*_OF_MAKING, "digest", "work")}
+        if (values.get("digest"), values.get("work")) == (digest, _MADE):
+            return {name: values[name] for name in _OF_MAKING if name in values}
+    return {}
 
 
 def picture(png: bytes) -> dg.MetadataValue:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
+import numpy as np
 import pytest
 
 from assets.checkpoint import checkpoint_folder
 from assets.evaluation import judge_evaluation, read_evaluation
 from assets.lineage import changed_tasks
-from assets.materialization import TasksFailedError
+from assets.materialization import TasksFailedError, find_making
+from assets.provenance import git_revision
 from assets.report import report_folder
 from assets.resources import Experiment, Progress, Stores
 from pipelines.definitions import define
@@ -286,3 +288,20 @@ def test_the_whole_loop_in_an_object_store_makes_the_same_data(finished: Pipelin
         assert FIRST in report_folder(remote.stores, remote.experiment).open().path("report.html").read_text()
         remote.make("trajectories", "report")
         assert remote.told("report", "work").startswith("none: found")
+
+
+def test_what_is_made_tells_its_cost_and_its_code_and_what_is_found_does_not_pass_for_made(copied: Pipeline) -> None:
+    shutil.rmtree(copied.root / "tokens")
+    copied.make("tokens")
+    digest = copied.manifests()["tokens/control", FIRST].digest
+    made = find_making(copied.instance, ["tokens", "control"], digest, task=FIRST)
+    assert made["git_revision"] == git_revision()
+    assert made["packages"]["numpy"] == np.__version__
+    assert made["cpu_seconds"] > 0
+    assert made["seconds"] > 0
+
+    copied.make("tokens")
+
+    assert copied.told("tokens/control", "work", FIRST).startswith("none")
+    assert find_making(copied.instance, ["tokens", "control"], digest, task=FIRST) == made
+    assert find_making(copied.instance, ["tokens", "control"], "another", task=FIRST) == {}
