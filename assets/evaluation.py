@@ -104,7 +104,7 @@ def _play(
     returns: list[float] = []
 
     def episodes() -> Iterator[Episode]:
-        checkpoint, text = _load(stores, experiment)
+        checkpoint, text = load_model(stores, experiment)
         if schema.action.is_document:
             played = _read(checkpoint, text, task, seeds)
         else:
@@ -121,7 +121,12 @@ def _play(
     return stores.evaluation.write(task.id, schema, episodes(), recipe=recipe, metadata=metadata)
 
 
-def _load(stores: Stores, experiment: Experiment) -> "tuple[Checkpoint, TextTokenizer]":
+def load_model(stores: Stores, experiment: Experiment) -> "tuple[Checkpoint, TextTokenizer]":
+    """Load an experiment's checkpoint and its tokenizer.
+
+    Raises:
+        ManifestError: If one is missing or damaged, or they do not belong together.
+    """
     from db1_model.checkpoint import load_checkpoint  # imports torch
 
     text, vocabulary = read_tokenizer(stores, experiment)

@@ -9,6 +9,7 @@ import dagster as dg
 
 from assets.checkpoint import checkpoint_folder
 from assets.evaluation import judge_evaluation, read_evaluation
+from assets.language import language_recipe, read_language
 from assets.materialization import OWNERS, find_or_make, picture, report_one, table
 from assets.resources import Experiment, Progress, Stores
 from assets.selection import trained_tasks
@@ -36,20 +37,25 @@ def report(stores: Stores, experiment: Experiment, progress: Progress) -> dg.Mat
     """Write up the evaluation of the experiment's checkpoint."""
     folder = report_folder(stores, experiment)
     checkpoint = checkpoint_folder(stores, experiment).read()
-    evaluations = {task_id: read_evaluation(stores, task_id).manifest for task_id in trained_tasks(stores, experiment)}
+    stored = {task_id: read_evaluation(stores, task_id) for task_id in trained_tasks(stores, experiment)}
+    evaluations = {task_id: one.manifest for task_id, one in stored.items()}
+    spoken = [task_id for task_id, one in stored.items() if one.schema.action.kind == "text"]
     digests = {task_id: manifest.digest for task_id, manifest in evaluations.items()}
     recipe = {"code_version": CODE_VERSION, "checkpoint": checkpoint.digest, "evaluations": digests}
+    recipe |= language_recipe(spoken)
 
     def fill(path: Path) -> dict[str, Any]:
-        records = [_record(stores, task_id, experiment, progress) for task_id in evaluations]
-        lineage = [_lineage(stores, task_id) for task_id in evaluations]
-        write_report(path, build_report(records, _checkpoint_facts(checkpoint, made_at), lineage))
-        return {}
+        records = [_record(stores, task_id, experiment, progress) for task_id in stored]
+        lineage = [_lineage(stores, task_id) for task_id in stored]
+        language = read_language(stores, experiment, progress, spoken)
+        write_report(path, build_report(records, _checkpoint_facts(checkpoint, made_at), lineage, language))
+        return {"language": language.measures} if language else {}
 
     made_at = checkpoint_folder(stores, experiment).place.entries("")[MANIFEST_NAME].modified
     made = find_or_make(lambda: folder.find(recipe), lambda: folder.write(fill, recipe=recipe))
     verdicts = [judge_evaluation(manifest) for manifest in evaluations.values()]
-    return report_one(made, {"page": dg.MetadataValue.path(folder.open().path(PAGE)), **_describe(verdicts)})
+    told = {**_describe(verdicts), **made.manifest.metadata.get("language", {})}
+    return report_one(made, {"page": dg.MetadataValue.path(folder.open().path(PAGE)), **told})
 
 
 def report_folder(stores: Stores, experiment: Experiment) -> StoredFolder:

@@ -4,10 +4,13 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tasks.cells import escape
 from tasks.charts import PUBLISHED_SHARES
+from tasks.language import LanguageFacts
+from tasks.language_page import language_sections
 from tasks.records import CheckpointFacts, Results, TaskLineage
-from tasks.stylesheet import SCRIPT, STYLE
-from tasks.tables import escape, family_table, lineage_table, mixture_table, task_table, tour_table
+from tasks.stylesheet import LANGUAGE_STYLE, SCRIPT, STYLE
+from tasks.tables import family_table, lineage_table, mixture_table, task_table, tour_table
 
 _NAMED = 5  # undefined tasks that the header names; the table has them all
 _FOOTER = (
@@ -36,6 +39,7 @@ def write_page(
     lineage: Sequence[TaskLineage],
     pictures: Mapping[str, Picture],
     bounds: Mapping[str, float],
+    language: LanguageFacts | None = None,
 ) -> str:
     """Return the report as one HTML page that needs no other file.
 
@@ -46,17 +50,20 @@ def write_page(
         pictures: ``thresholds``, ``scores``, ``training``, ``gaps`` and any number of ``tours...``; those missing are
             left out with their heading.
         bounds: Mean lower bound of the tour length over the expert's, by task; only where it is known.
+        language: What the model says; None where no task is of language.
     """
     sections = [
         ("share", "Tasks at or above x % of the expert", _figures(pictures, "thresholds")),
         ("families", "Scores by family", family_table(results) + _figures(pictures, "scores")),
         ("tasks", "Scores by task", task_table(results)),
         ("tours", "Travelling salesperson", _tours(results, bounds, pictures)),
+        *(language_sections(language) if language else ()),
         ("training", "Training", _figures(pictures, "training")),
         ("mixture", "What it was trained on", mixture_table(checkpoint.mixture)),
         ("lineage", "Where the scores come from", lineage_table(checkpoint, lineage)),
     ]
     sections = [section for section in sections if section[2]]
+    style = STYLE + LANGUAGE_STYLE if language else STYLE
     links = "".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title, _ in sections)
     body = "".join(
         f'<section id="{anchor}"><h2>{escape(title)}</h2>{content}</section>' for anchor, title, content in sections
@@ -64,7 +71,7 @@ def write_page(
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>DB1 report {escape(checkpoint.digest[:12])}</title><style>{STYLE}</style></head><body><main>"
+        f"<title>DB1 report {escape(checkpoint.digest[:12])}</title><style>{style}</style></head><body><main>"
         f"{_header(results, checkpoint)}<nav>{links}</nav>{body}{_FOOTER}</main>"
         f"<script>{SCRIPT}</script></body></html>\n"
     )

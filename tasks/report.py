@@ -10,6 +10,7 @@ from typing import Any
 
 from storage.manifest import write_atomically
 from tasks.charts import draw_scores, draw_threshold_curve, draw_training_curve, to_png
+from tasks.language import LanguageFacts
 from tasks.page import Picture, write_page
 from tasks.records import (
     CheckpointFacts,
@@ -48,7 +49,10 @@ class Report:
 
 
 def build_report(
-    records: Sequence[EvaluationRecord], checkpoint: CheckpointFacts, lineage: Sequence[TaskLineage]
+    records: Sequence[EvaluationRecord],
+    checkpoint: CheckpointFacts,
+    lineage: Sequence[TaskLineage],
+    language: LanguageFacts | None = None,
 ) -> Report:
     """Judge the records, draw the figures and write the page and the tables.
 
@@ -56,6 +60,7 @@ def build_report(
         records: One a task, all of the same checkpoint.
         checkpoint: That checkpoint.
         lineage: Digests of the data that it was trained on, one row a task.
+        language: What the model says; None where no task is of language.
 
     Raises:
         ValueError: If there is no record, a task appears twice, or a record is of another checkpoint.
@@ -69,9 +74,9 @@ def build_report(
     bounds = {record.task: bound for record in results.records if (bound := _bound_over_expert(record)) is not None}
     pictures = _draw(results, checkpoint)
     return Report(
-        page=write_page(results, checkpoint, lineage, pictures, bounds),
+        page=write_page(results, checkpoint, lineage, pictures, bounds, language),
         table=_write_table(results, bounds),
-        numbers=_write_numbers(results, checkpoint, lineage, bounds),
+        numbers=_write_numbers(results, checkpoint, lineage, bounds, language),
         pictures={name: picture.png for name, picture in pictures.items()},
         results=results,
     )
@@ -179,7 +184,11 @@ def _write_table(results: Results, bounds: Mapping[str, float]) -> str:
 
 
 def _write_numbers(
-    results: Results, checkpoint: CheckpointFacts, lineage: Sequence[TaskLineage], bounds: Mapping[str, float]
+    results: Results,
+    checkpoint: CheckpointFacts,
+    lineage: Sequence[TaskLineage],
+    bounds: Mapping[str, float],
+    language: LanguageFacts | None,
 ) -> str:
     tasks = [
         {
@@ -200,5 +209,6 @@ def _write_numbers(
         "by_family": {family: asdict(summary) for family, summary in results.by_family.items()},
         "tasks": tasks,
         "lineage": [asdict(row) for row in lineage],
+        **({"language": language.to_json()} if language else {}),
     }
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -59,6 +59,37 @@ footer{margin-top:3rem;padding-top:1rem;border-top:1px solid var(--line);color:v
 """
 """How the report's page looks; it loads nothing from elsewhere."""
 
+LANGUAGE_STYLE = """
+.scroll+.note{margin-top:1.6rem}
+h3{margin:2rem 0 .8rem;font-size:1.05rem;font-weight:650}
+.missing{max-width:50rem;margin:0 0 1rem;padding:.5rem .8rem;
+border-left:3px solid #e69f00;background:var(--wash);font-size:.95rem}
+.samples,.talks{display:grid;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr));gap:1rem;margin-top:1.6rem}
+.sample,.card{margin:0;padding:.9rem 1rem;border:1px solid var(--line);break-inside:avoid}
+.sample{display:flex;flex-direction:column}
+blockquote{flex:1;margin:0;font:1rem/1.55 Georgia,"DejaVu Serif",serif;white-space:pre-wrap;overflow-wrap:anywhere}
+.muted{color:var(--muted)}
+.gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(13.5rem,1fr));gap:1rem}
+.card{padding:0}
+.card img{width:100%;image-rendering:pixelated}
+.card figcaption{margin:0;padding:.7rem .9rem .8rem}
+.card p,.talk p{margin:0}
+.question{color:var(--muted)}
+.answer{color:var(--ink);overflow-wrap:anywhere}
+.answer small{font-weight:650}
+.right small{color:#00795a}
+.wrong small{color:#b34a00}
+.wrong span{text-decoration:underline wavy #d55e00 1px;text-underline-offset:.2em}
+.expected{color:var(--muted);font-size:.9rem}
+.talk{padding:1rem;border:1px solid var(--line)}
+.talk .question{width:fit-content;max-width:85%;
+padding:.35rem .7rem;border-radius:.8rem .8rem .8rem 0;background:var(--wash)}
+.talk .answer,.talk .expected{width:fit-content;margin-left:auto;text-align:right}
+.talk .answer{margin-top:.4rem;padding:.35rem .7rem;border-radius:.8rem .8rem 0;background:#e8f1f8}
+.talk .question:not(:first-child){margin-top:.9rem}
+"""
+"""What the sections about language add to it."""
+
 SCRIPT = """
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];

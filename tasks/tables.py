@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tasks.cells import escape, named, number, percent, signed, table, words
 from tasks.charts import family_colours
 from tasks.records import CheckpointFacts, EvaluationRecord, Results, TaskLineage, gap_to_expert, standard_error
 from tasks.scores import Verdict
@@ -21,21 +21,21 @@ def family_table(results: Results) -> str:
             if record.family == family
         )
         if summary is None:
-            rows.append([_name(family, colours[family]), *[_words("undefined")] * 4, _number(undefined, "d")])
+            rows.append([named(family, colours[family]), *[words("undefined")] * 4, number(undefined, "d")])
             continue
         low, high = summary.interval
         rows.append(
             [
-                _name(family, colours[family]),
-                _number(summary.num_tasks, "d"),
-                _words(f"{summary.reached[0.5]} ({100 * summary.reached[0.5] / summary.num_tasks:.1f} %)"),
-                _number(100 * summary.mean, ".1f"),
-                _words(f"{100 * summary.interquartile_mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"),
-                _number(undefined, "d"),
+                named(family, colours[family]),
+                number(summary.num_tasks, "d"),
+                words(f"{summary.reached[0.5]} ({100 * summary.reached[0.5] / summary.num_tasks:.1f} %)"),
+                number(100 * summary.mean, ".1f"),
+                words(f"{100 * summary.interquartile_mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"),
+                number(undefined, "d"),
             ]
         )
     heads = ["family", "tasks", "at ≥ 50 %", "mean, %", "interquartile mean, % [95 % interval]", "undefined"]
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def task_table(results: Results) -> str:
@@ -43,12 +43,12 @@ def task_table(results: Results) -> str:
     colours = family_colours(results.families)
     rows = [
         [
-            _name(record.task, colours[record.family]),
+            named(record.task, colours[record.family]),
             _mean(record.reference_scores.get("random", {}).get("mean")),
             _mean(verdict.expert),
             _mean(verdict.score, standard_error(record.returns)),
             _score(verdict, colours[record.family]),
-            _number(verdict.num_episodes, "d"),
+            number(verdict.num_episodes, "d"),
         ]
         for record, verdict in zip(results.records, results.verdicts, strict=True)
     ]
@@ -59,7 +59,7 @@ def task_table(results: Results) -> str:
         f"mark stands at 50. {escape(_floors(results))} Where the expert is no better than the floor, the score is "
         "undefined. Click a heading to sort.</p>"
     )
-    return note + _table(heads, rows)
+    return note + table(heads, rows)
 
 
 def _floors(results: Results) -> str:
@@ -87,12 +87,12 @@ def tour_table(results: Results, bounds: Mapping[str, float]) -> str:
     baselines = ["random", *sorted(names)]
     rows = [
         [
-            _words(record.task),
-            *[_percent(gap_to_expert(record, name)) for name in baselines],
+            words(record.task),
+            *[percent(gap_to_expert(record, name)) for name in baselines],
             f'<td class="number strong" data-value="{verdict.gap}">{_percentage(verdict.gap)}</td>',
-            _percent(None if record.task not in bounds else 1 / bounds[record.task] - 1),
-            _percent(_gap_to_bound(record, verdict, bounds)),
-            _number(verdict.num_episodes, "d"),
+            percent(None if record.task not in bounds else 1 / bounds[record.task] - 1),
+            percent(_gap_to_bound(record, verdict, bounds)),
+            number(verdict.num_episodes, "d"),
         ]
         for record, verdict in pairs
     ]
@@ -103,7 +103,7 @@ def tour_table(results: Results, bounds: Mapping[str, float]) -> str:
         "of the expert's length; the last two gaps are to the lower bound that the expert proves. The instances were "
         "not trained on.</p>"
     )
-    return note + _table(heads, rows)
+    return note + table(heads, rows)
 
 
 def _gap_to_bound(record: EvaluationRecord, verdict: Verdict, bounds: Mapping[str, float]) -> float | None:
@@ -145,16 +145,16 @@ def _shares(noun: str, rows: Sequence[Mapping[str, Any]], colours: Mapping[str, 
     largest = max(max(row["requested_share"], row["realised_share"]) for row in rows)
     cells = [
         [
-            _name(row["task"], colours[_family(row)]),
-            _number(100 * row["requested_share"], ".3f"),
+            named(row["task"], colours[_family(row)]),
+            number(100 * row["requested_share"], ".3f"),
             _share(row, largest, colours[_family(row)]),
-            _number(row["windows"], ",d"),
-            _number(row["epochs"], ",.3g" if row["epochs"] < 1000 else ",.0f"),
-            _number(row["tokens"], ",d"),
+            number(row["windows"], ",d"),
+            number(row["epochs"], ",.3g" if row["epochs"] < 1000 else ",.0f"),
+            number(row["tokens"], ",d"),
         ]
         for row in rows
     ]
-    return _table([noun, "requested, %", "realised, %", "sequences", "epochs", "tokens"], cells)
+    return table([noun, "requested, %", "realised, %", "sequences", "epochs", "tokens"], cells)
 
 
 def _share(row: Mapping[str, Any], largest: float, colour: str) -> str:
@@ -164,7 +164,7 @@ def _share(row: Mapping[str, Any], largest: float, colour: str) -> str:
         f'<i style="left:{100 * requested:.1f}%"></i></span>'
     )
     percent = 100 * row["realised_share"]
-    return f'<td class="score" data-value="{percent}">{bar}<span>{_signed(percent, ".3f")}</span></td>'
+    return f'<td class="score" data-value="{percent}">{bar}<span>{signed(percent, ".3f")}</span></td>'
 
 
 def lineage_table(checkpoint: CheckpointFacts, lineage: Sequence[TaskLineage]) -> str:
@@ -173,33 +173,18 @@ def lineage_table(checkpoint: CheckpointFacts, lineage: Sequence[TaskLineage]) -
     listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     rows = [
         [
-            _words(row.task),
+            words(row.task),
             _digest(row.trajectories),
-            _number(row.num_episodes, ",d"),
+            number(row.num_episodes, ",d"),
             _digest(row.tokens),
-            _number(row.num_tokens, ",d"),
+            number(row.num_tokens, ",d"),
             _digest(row.shards),
-            _number(row.num_shards, ",d"),
+            number(row.num_shards, ",d"),
         ]
         for row in lineage
     ]
     heads = ["task", "trajectories", "episodes", "tokens", "number of tokens", "shards", "files"]
-    return f'<dl class="lineage">{listed}</dl>' + (_table(heads, rows) if rows else "")
-
-
-def escape(value: str) -> str:
-    """Return text that a browser shows and does not read as markup."""
-    return html.escape(value)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
-    numeric = [all(cell.startswith('<td class="number') for cell in column) for column in zip(*rows, strict=True)]
-    head = "".join(
-        f"<th{' class=number' if right else ''}><button>{escape(name)}</button></th>"
-        for name, right in zip(heads, numeric, strict=True)
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<dl class="lineage">{listed}</dl>' + (table(heads, rows) if rows else "")
 
 
 def _score(verdict: Verdict, colour: str) -> str:
@@ -208,15 +193,7 @@ def _score(verdict: Verdict, colour: str) -> str:
     percent = 100 * verdict.normalised
     filled = min(100.0, max(0.0, percent))
     bar = f'<span class="track"><span style="width:{filled:.1f}%;background:{colour}"></span></span>'
-    return f'<td class="score" data-value="{percent}">{bar}<span>{_signed(percent, ".1f")}</span></td>'
-
-
-def _name(name: str, colour: str) -> str:
-    return f'<td><span class="dot" style="background:{colour}"></span>{escape(name)}</td>'
-
-
-def _words(text: str) -> str:
-    return f"<td>{escape(text)}</td>"
+    return f'<td class="score" data-value="{percent}">{bar}<span>{signed(percent, ".1f")}</span></td>'
 
 
 def _digest(digest: str) -> str:
@@ -225,28 +202,14 @@ def _digest(digest: str) -> str:
 
 def _mean(value: float | None, error: float | None = None) -> str:
     if value is None:
-        return _number(None, "")
+        return number(None, "")
     form, error_form = (",.0f", ",.0f") if abs(value) >= 1000 else (".4g", ".2g")
     spread = "" if error is None else f" <small>&plusmn; {error:{error_form}}</small>"
-    return f'<td class="number" data-value="{value}">{_signed(value, form)}{spread}</td>'
-
-
-def _number(value: float | None, form: str) -> str:
-    if value is None:
-        return '<td class="number" data-value="-Infinity">&ndash;</td>'
-    return f'<td class="number" data-value="{value}">{_signed(value, form)}</td>'
-
-
-def _percent(share: float | None) -> str:
-    return _number(None if share is None else 100 * share, ".2f")
+    return f'<td class="number" data-value="{value}">{signed(value, form)}{spread}</td>'
 
 
 def _percentage(share: float | None) -> str:
-    return "\N{EN DASH}" if share is None else _signed(100 * share, ".2f")
-
-
-def _signed(value: float, form: str) -> str:
-    return format(value, form).replace("-", "\N{MINUS SIGN}")
+    return "\N{EN DASH}" if share is None else signed(100 * share, ".2f")
 
 
 def _label(name: str) -> str:

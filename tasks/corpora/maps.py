@@ -21,12 +21,13 @@ SIDE = 96
 
 STOPS = 3
 _FINE = 4  # pixels that become one
-_FORMS = (
+FORMS = (
     "a tour of {a}, {b} and {c}",
     "a round trip through {a}, {b} and {c}",
     "from {a} to {b} and {c} and back",
     "the tour goes from {a} to {b}, then to {c}",
 )
+"""Captions of a map."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def list_sentences() -> list[str]:
     """Return captions in every form, from which a tokenizer learns its words."""
     names = [city.name for city in spread_cities()]
     threes = [(a, names[place - 5], names[place - 11]) for place, a in enumerate(names)]
-    return [form.format(a=a, b=b, c=c) for a, b, c in threes for form in _FORMS]
+    return [form.format(a=a, b=b, c=c) for a, b, c in threes for form in FORMS]
 
 
 def is_held_out(names: Sequence[str]) -> bool:
@@ -83,7 +84,7 @@ def _show(rng: np.random.Generator, *, held_out: bool) -> Turn:
         stops = rng.choice(len(names), STOPS, replace=False).tolist()
         chosen = tuple(names[stop] for stop in stops)
         if is_held_out(chosen) == held_out:
-            caption = draw_one(rng, _FORMS).format(**dict(zip("abc", chosen, strict=True)))
+            caption = draw_one(rng, FORMS).format(**dict(zip("abc", chosen, strict=True)))
             return Turn(caption, chosen, image=render_map(stops))
 
 
