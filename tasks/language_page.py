@@ -87,15 +87,19 @@ def _captions(transcripts: Sequence[Transcript], missing: str) -> str:
     signatures = sorted({row.scores.bleu_signature for one in transcripts for row in one.captions} - {""})
     note = _note(
         "Pictures of evaluation, none of which was trained on. A caption is right when all is right that the task asks "
-        "for: the colours, kinds and places of things, or the cities of a tour. BLEU-4 (of 100) and CIDEr (CIDEr-D, "
-        f"of 10) compare it with {NUM_REFERENCES} other descriptions of the same picture (one's own pictures have one) "
-        "and see forms of sentences more than facts: for that the teacher's captions stand beside, and the teacher's "
-        "given to another picture each." + (f" BLEU: sacrebleu {signatures[0]}." if signatures else "")
+        "for: the colours, kinds and places of things, or the cities of a tour; beside a wrong one stands the share of "
+        "the attributes that are right."
+    )
+    measures = _note(
+        f"BLEU-4 (of 100) and CIDEr (CIDEr-D, of 10) compare a caption with {NUM_REFERENCES} other descriptions of the "
+        "picture, one's own pictures with the caption that they came with. They see forms of sentences more than "
+        "facts: for that the teacher's captions stand beside, and the teacher's given to another picture each."
+        + (f" BLEU: sacrebleu {signatures[0]}." if signatures else "")
     )
     warning = f'<p class="missing">{escape(missing)}</p>' if missing else ""
     rows = [_caption_row(one, row) for one in transcripts for row in one.captions]
     heads = ["task", "captions of", "right, %", "attributes right, %", "BLEU-4", "CIDEr", "captions"]
-    return note + warning + table(heads, rows) + "".join(map(_gallery, transcripts))
+    return note + measures + warning + table(heads, rows) + "".join(map(_gallery, transcripts))
 
 
 def _caption_row(transcript: Transcript, row: CaptionRow) -> list[str]:
@@ -154,12 +158,13 @@ def _answer(said: Said) -> str:
     kind, mark = ("right", "\N{CHECK MARK} right") if said.is_right else ("wrong", "\N{BALLOT X} wrong")
     share = said.share_of(said.answer)
     if not said.is_right and share is not None:
-        mark += f", {100 * share:.0f} % of the attributes right"
+        mark += f", {100 * share:.0f} % right"
     elif 0 < said.score < 1:
         kind, mark = "partly", f"scored {100 * said.score:.0f} %"
     answer, expected = escape(said.answer) or "<i>(nothing)</i>", ""
     if said.answer != said.turn.answer:
-        expected = f'<p class="expected">expected: {escape(said.turn.answer)}</p>'
+        whose = "teacher" if said.is_right else "expected"
+        expected = f'<p class="expected">{whose}: {escape(said.turn.answer)}</p>'
     return f'<p class="answer {kind}"><span>{answer}</span> <small>{mark}</small></p>{expected}'
 
 

@@ -74,6 +74,7 @@ blockquote{flex:1;margin:0;font:1rem/1.55 Georgia,"DejaVu Serif",serif;white-spa
 .card img{width:100%;image-rendering:pixelated}
 .card figcaption{margin:0;padding:.7rem .9rem .8rem}
 .card p,.talk p{margin:0}
+.card .answer small{display:block}
 .question{color:var(--muted)}
 .answer{color:var(--ink);overflow-wrap:anywhere}
 .answer small{font-weight:650}

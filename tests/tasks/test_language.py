@@ -82,7 +82,7 @@ def test_page_shows_what_was_said_beside_what_was_expected(report: Report) -> No
     words = words_of(report.page)
 
     assert "a red ball at the bottom left \N{CHECK MARK} right a green key" in words
-    assert "\N{BALLOT X} wrong, 67 % of the attributes right expected: a blue key in the middle" in words
+    assert "\N{BALLOT X} wrong, 67 % right expected: a blue key in the middle" in words
     assert "Where is Wuhan? Hubei \N{CHECK MARK} right How far is it?" in words
     assert "1 km \N{BALLOT X} wrong expected: 2 km" in words
     assert "expected: 3 km" not in words  # only the first two lessons are shown
