@@ -32,11 +32,11 @@ _DEMO_TRAINING = {
 }
 
 _LANGUAGE_WEIGHTS = {
-    "text/documentation": 0.10,
-    "captions/rooms-1": 0.08,
-    "captions/rooms-2": 0.17,
-    "questions/rooms": 0.06,
-    "dialogue/city-questions": 0.06,
+    "text/documentation": 0.06,
+    "captions/rooms-1": 0.06,
+    "captions/rooms-2": 0.24,
+    "questions/rooms": 0.12,
+    "dialogue/city-questions": 0.05,
     "dialogue/city-talks": 0.05,
 }
 """Shares of the demo with language; its control tasks share the rest as in the demo."""

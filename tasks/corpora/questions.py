@@ -9,7 +9,8 @@ from tasks.corpora import boards
 from tasks.corpora.boards import BoardQuestions
 from tasks.corpora.courses import describe_course, is_same
 from tasks.corpora.lesson import TURNS, Turn, draw_one
-from tasks.corpora.rooms import COLOURS, SIDE, TILE, Thing, draw_room, render_room
+from tasks.corpora.rooms import COLOURS, COMBINATIONS, SIDE, TILE, Thing, draw_room, render_room
+from tasks.corpora.sentences import RELATIONS, relations_of
 from tasks.task import EVALUATION_SEED, Task
 
 MOST_THINGS = 4
@@ -35,6 +36,18 @@ _COLOUR = (
     "the {noun} is of what colour?",
     "name the colour of the {noun}",
 )
+_WHERE = (
+    "where is the {thing}?",
+    "in which place is the {thing}?",
+    "name the place of the {thing}",
+    "say where the {thing} is",
+)
+_WHICH_WAY = (
+    "which way is the {thing} from the {other}?",
+    "on which side of the {other} is the {thing}?",
+    "seen from the {other}, where is the {thing}?",
+    "say where the {thing} is from the {other}",
+)
 _STATE = (
     "is the {colour} door open, closed or locked?",
     "what is the state of the {colour} door?",
@@ -45,7 +58,10 @@ _STATE = (
 
 @dataclass(frozen=True)
 class RoomQuestions:
-    """Questions about rooms of one to four things: their number, whether one is there, its colour, a door's state.
+    """Questions about rooms of one to four things.
+
+    They ask how many there are, whether one is there, for its colour and place, on which side of another it is, and for
+    a door's state.
 
     In evaluation the first thing of each room, which most questions are about, has a colour, a kind and a place that
     no training room has together.
@@ -66,6 +82,7 @@ class RoomQuestions:
             things = draw_room(rng, int(rng.integers(1, MOST_THINGS + 1)), held_out=seed >= EVALUATION_SEED)
             kinds: list[_Asker] = [_how_many, _is_there]
             kinds += [_colour] if sum(thing.noun == things[0].noun for thing in things) == 1 else []
+            kinds += [_where, _which_way] if len(things) > 1 else [_where]
             kinds += [_state] if _is_known_door(things) else []
             question, answer = draw_one(rng, kinds)(rng, things)
             turns.append(Turn(answer, things, question, render_room(things)))
@@ -84,7 +101,7 @@ def list_tasks() -> list[Task]:
             RoomQuestions(2),
             "Answer questions about the things in a room.",
             licence="Apache-2.0",
-            text_tokens=12,
+            text_tokens=16,
             answer_tokens=3,
         ),
         describe_course(
@@ -101,12 +118,13 @@ def list_tasks() -> list[Task]:
 def list_sentences() -> list[str]:
     """Return sentences like the questions and answers, from which a tokenizer learns its words."""
     rng = np.random.default_rng(0)
-    kinds: list[_Asker] = [_how_many, _is_there, _colour]
+    kinds: list[_Asker] = [_how_many, _is_there, _colour, _where]
     rooms = [draw_room(rng, 1 + place % MOST_THINGS, held_out=False) for place in range(100)]
     said = [kind(rng, things) for things in rooms for kind in kinds]
-    states = [form.format(colour=colour) for form in _STATE for colour in COLOURS]
     asked = [sentence for pair in said for sentence in pair]
-    return asked + states + boards.list_sentences() + ["open", "closed", "locked", *NUMBERS]
+    asked += [form.format(thing=thing.words, other=thing.words) for form in _WHICH_WAY for thing in COMBINATIONS]
+    states = [form.format(colour=colour) for form in _STATE for colour in COLOURS]
+    return asked + states + boards.list_sentences() + ["open", "closed", "locked", *NUMBERS, *RELATIONS]
 
 
 def _how_many(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, str]:
@@ -126,6 +144,15 @@ def _is_there(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, s
 
 def _colour(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, str]:
     return draw_one(rng, _COLOUR).format(noun=things[0].noun), things[0].colour
+
+
+def _where(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, str]:
+    return draw_one(rng, _WHERE).format(thing=things[0].words), things[0].place.split(maxsplit=2)[-1]
+
+
+def _which_way(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, str]:
+    question = draw_one(rng, _WHICH_WAY).format(thing=things[0].words, other=things[1].words)
+    return question, relations_of(things[0], things[1])[0]
 
 
 def _state(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str, str]:

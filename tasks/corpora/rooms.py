@@ -66,10 +66,14 @@ class Thing:
         return self.kind.split()[-1]
 
     @property
+    def words(self) -> str:
+        """The thing without an article: ``red ball``, ``open blue door``."""
+        return f"{self.kind.removesuffix(self.noun)}{self.colour} {self.noun}"
+
+    @property
     def phrase(self) -> str:
-        """The thing in words: ``a red ball``, ``an open blue door``."""
-        words = f"{self.kind.removesuffix(self.noun)}{self.colour} {self.noun}"
-        return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+        """The thing with its article: ``a red ball``, ``an open blue door``."""
+        return f"{'an' if self.words[0] in 'aeiou' else 'a'} {self.words}"
 
     @property
     def place(self) -> str:
