@@ -22,7 +22,7 @@ def list_tasks() -> list[Task]:
             num_episodes=NUM_EPISODES,
             description="Predict English prose: documentation of Python and of packages; minus the bits per byte.",
             licence="PSF-2.0 AND BSD-3-Clause AND MIT AND Apache-2.0",
-            code_version="1",
+            code_version="2",
             baselines={"unigram": partial(_make_expert, "unigram")},
             floor="unigram",
         ),
