@@ -7,6 +7,7 @@ import numpy as np
 
 from tasks.corpora.dialogue import LATER, Facts
 from tasks.corpora.lesson import Turn
+from tasks.corpora.questions import NUMBERS
 from tasks.corpora.rooms import COLOURS, Thing
 from tasks.corpora.trips import Trip
 from tasks.corpora.wordings import kept_wordings, training_wordings
@@ -17,7 +18,12 @@ _OF_CITIES = {
     "nearest": "nearest city",
     "to_beijing": "way to Beijing",
 }
-_OF_ROOMS = {"is it there": ("yes", "no"), "colour": tuple(COLOURS), "state of a door": ("open", "closed", "locked")}
+_OF_ROOMS = {
+    "is it there": ("yes", "no"),
+    "colour": tuple(COLOURS),
+    "state of a door": ("open", "closed", "locked"),
+    "number": NUMBERS,
+}
 
 
 def kind_of(turn: Turn) -> str:
@@ -32,7 +38,8 @@ def kind_of(turn: Turn) -> str:
         case np.ndarray():
             return "number" if "how many" in turn.question else "beside the player"
         case Sequence() as things if all(isinstance(thing, Thing) for thing in things):
-            return next((kind for kind, answers in _OF_ROOMS.items() if turn.answer in answers), "number")
+            where = "side of another" if len(things) > 1 and things[1].words in turn.question else "place"
+            return next((kind for kind, answers in _OF_ROOMS.items() if turn.answer in answers), where)
     return ""
 
 

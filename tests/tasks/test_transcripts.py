@@ -6,6 +6,8 @@ import pytest
 
 from storage.episode import Episode
 from tasks.corpora.kinds import kind_of
+from tasks.corpora.lesson import Turn
+from tasks.corpora.rooms import Thing
 from tasks.corpora.transcripts import Said, accuracy_by_kind, compare_captions, find_course, transcribe
 from tasks.policies import ExpertPolicy
 from tasks.registry import get_task
@@ -27,7 +29,7 @@ def play(task_id: str, expert: str = "") -> tuple[list[Episode], list[Said]]:
 @pytest.mark.parametrize(
     ("task_id", "kinds"),
     [
-        ("questions/rooms", {"number", "is it there", "colour", "state of a door"}),
+        ("questions/rooms", {"number", "is it there", "colour", "state of a door", "place", "side of another"}),
         ("questions/boards", {"number", "beside the player"}),
         ("dialogue/trips", {"order", "length"}),
         ("dialogue/city-questions", {"province", "population", "nearest city", "way to Beijing"}),
@@ -54,6 +56,16 @@ def test_what_is_asked_of_a_city_is_told_from_the_question_and_not_from_its_answ
     facts = replace(turn.facts, city="Beijing")
 
     assert {question: kind_of(replace(turn, question=question, facts=facts)) for question in asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("question", "kind"),
+    [("where is the red ball?", "place"), ("which way is the red ball from the blue key?", "side of another")],
+)
+def test_where_a_thing_is_and_on_which_side_of_another_are_told_apart(question: str, kind: str) -> None:
+    things = (Thing("red", "ball", 0, 1), Thing("blue", "key", 2, 1))
+
+    assert kind_of(Turn("left", things, question)) == kind
 
 
 @pytest.mark.parametrize(("task_id", "attributes"), [("captions/rooms-2", 1.0), ("captions/maps", None)])
