@@ -16,6 +16,7 @@ from storage.locations import Locations
 from storage.shards import SHARD_BYTES, ShardStore
 from storage.tokens import TokenStore
 from storage.trajectories import TrajectoryStore
+from tasks.contest import Rules
 from tasks.registry import select_tasks
 
 Item = TypeVar("Item")
@@ -76,6 +77,10 @@ class Experiment(dg.ConfigurableResource):
     shard_bytes: int = Field(default=SHARD_BYTES, description="Largest size of a shard; 512,000,000 for terabytes.")
     compression: str = Field(default="blosc-zstd", description="Of the shards: blosc-zstd, or none.")
     training: dict[str, Any] = Field(default={}, description="Fields of TrainingConfig that differ from its defaults.")
+    contest: dict[str, Any] = Field(
+        default={}, description="Fields of Rules in tasks/contest.py, by which a new checkpoint may serve."
+    )
+    keep_champions: int = Field(default=3, description="Checkpoints that serve or served before and are kept.")
 
     @property
     def task_ids(self) -> tuple[str, ...]:
@@ -86,6 +91,11 @@ class Experiment(dg.ConfigurableResource):
     def training_config(self) -> TrainingConfig:
         """The training run's choices."""
         return TrainingConfig.from_json(self.training)
+
+    @property
+    def rules(self) -> Rules:
+        """When a new checkpoint takes the champion's place."""
+        return Rules.from_json(self.contest)
 
     @property
     def model(self) -> ModelConfig:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.catalogue import catalogue
+from assets.champion import champion, champion_is_rightful
 from assets.checkpoint import checkpoint
 from assets.checks import (
     define_expert_check,
@@ -46,9 +47,15 @@ def define(progress: Progress | dg.ResourceDefinition) -> dg.Definitions:
             tokenizer,
             shards,
             checkpoint,
+            champion,
             report,
         ],
-        asset_checks=[*(each(family) for each in checks for family in families()), tours_are_valid, shards_are_sound],
+        asset_checks=[
+            *(each(family) for each in checks for family in families()),
+            tours_are_valid,
+            shards_are_sound,
+            champion_is_rightful,
+        ],
         jobs=[demo, language, full],
         schedules=[define_retrain_schedule(full)],
         sensors=[define_new_data_sensor([demo, language, full])],

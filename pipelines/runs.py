@@ -24,6 +24,7 @@ STAGES = (
     "shards",
     "checkpoint",
     "evaluation",
+    "champion",
     "report",
 )
 """All stages, in the order of the data."""

@@ -26,7 +26,7 @@ PUBLISHED_SHARES = (("DB1, 870 tasks", 0.7667), ("Gato, 604 tasks", 0.75))
 Sources: DB1, arXiv 2212.12669 (667 of 870); Gato, arXiv 2205.06175 (about 453 of 604).
 """
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 11,
     "font.family": "DejaVu Sans",
     "text.color": INK,
@@ -45,6 +45,8 @@ _STYLE: Any = {
     "legend.frameon": False,
     "lines.linewidth": 2.0,
 }
+"""What all figures look like, for ``matplotlib.rc_context``."""
+
 _SHOWN_SCORES = (-0.5, 1.5)
 _BIN = 0.025
 
@@ -76,10 +78,10 @@ def draw_threshold_curve(scores: Sequence[float]) -> Figure:
     thresholds = np.linspace(0.0, 1.2, 601)
     at_or_above = len(values) - np.searchsorted(values, thresholds, side="left")
     at_half = int(np.sum(values >= 0.5))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 3.9), layout="constrained")
         axes = figure.subplots()
-        _grid(axes)
+        draw_grid(axes)
         axes.plot(100 * thresholds, 100 * at_or_above / len(values), color=INK, drawstyle="steps-post")
         share = at_half / len(values)
         above = share > max(published for _, published in PUBLISHED_SHARES)
@@ -135,10 +137,10 @@ def draw_scores(
         raise ValueError("a distribution needs at least one expert-normalised score, found none")
     colours = family_colours(list(scores))
     low, high = _SHOWN_SCORES
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 1.3 + 0.95 * len(families)), layout="constrained")
         axes = figure.subplots()
-        _grid(axes, "x")
+        draw_grid(axes, "x")
         axes.axvline(50, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         for place, family in enumerate(families):
             row = len(families) - 1 - place
@@ -189,10 +191,10 @@ def draw_learning_curve(curve: Sequence[Mapping[str, float]], published_score: f
         np.array([row[name] for row in curve], dtype=np.float64)
         for name in ("steps", "mean_return", "lowest", "highest")
     )
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 3.2), layout="constrained")
         axes = figure.subplots()
-        _grid(axes)
+        draw_grid(axes)
         axes.fill_between(steps, lowest, highest, color=PALETTE[0], alpha=0.15, linewidth=0)
         axes.plot(steps, mean, color=PALETTE[0], linewidth=1.6, label="mean (band: lowest to highest)")
         axes.axhline(published_score, color=PALETTE[1], linewidth=1.2, linestyle="--", label="published")
@@ -218,13 +220,13 @@ def draw_training_curve(history: Sequence[Mapping[str, float]]) -> Figure:
         raise ValueError(f"a training curve needs rows with 'step' and 'loss', found {list(history[:1])}")
     panels = ["loss", *(name for name in _PANELS if all(name in row for row in history))]
     steps = np.array([row["step"] for row in history], dtype=np.float64)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 2.2 + 1.3 * (len(panels) - 1)), layout="constrained")
         rows = figure.subplots(
             len(panels), 1, sharex=True, squeeze=False, height_ratios=[2.2, *[1.1] * len(panels)][: len(panels)]
         )
         for axes, name in zip(rows[:, 0], panels, strict=True):
-            _grid(axes)
+            draw_grid(axes)
             values = np.array([row[name] for row in history], dtype=np.float64)
             if name == "loss":
                 axes.plot(steps, values, color=PALETTE[0], linewidth=1, alpha=0.35)
@@ -252,7 +254,8 @@ _PANELS = {
 }
 
 
-def _grid(axes: Axes, axis: str = "y") -> None:
+def draw_grid(axes: Axes, axis: str = "y") -> None:
+    """Draw faint lines across one axis."""
     axes.grid(axis=axis, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
 
 

@@ -21,6 +21,7 @@ def test_runs_follow_the_data_and_each_family_has_its_own() -> None:
         "checkpoint",
         "evaluation/babyai",
         "evaluation/control",
+        "champion",
         "report",
     ]
 
