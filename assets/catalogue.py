@@ -29,8 +29,7 @@ DOCUMENT, ROWS = "tasks.md", "tasks.json"
 def catalogue(stores: Stores, experiment: Experiment) -> dg.MaterializeResult:
     """List the tasks, from the manifests of their episodes."""
     entries = list_entries(map(get_task, experiment.task_ids), stores.locations.trajectories)
-    digests = {entry.task: _digest(stores, entry.task) for entry in entries}
-    recipe = {"code_version": CODE_VERSION, "trajectories": digests}
+    recipe = catalogue_recipe(stores, experiment)
     folder = StoredFolder(stores.locations.catalogue, "catalogue", experiment.name)
 
     def fill(path: Path) -> dict[str, Any]:
@@ -42,6 +41,12 @@ def catalogue(stores: Stores, experiment: Experiment) -> dg.MaterializeResult:
     doubted = [{"task": entry.task, "doubt": entry.doubt} for entry in entries if not entry.is_proven]
     known = made.manifest.metadata
     return report_one(made, {**known, "families": table(summarise_families(entries)), "not_proven": table(doubted)})
+
+
+def catalogue_recipe(stores: Stores, experiment: Experiment) -> dict[str, Any]:
+    """Return what determines the catalogue: the episodes that are stored, an empty digest where none are."""
+    digests = {task_id: _digest(stores, task_id) for task_id in experiment.task_ids}
+    return {"code_version": CODE_VERSION, "trajectories": digests}
 
 
 def _digest(stores: Stores, task_id: str) -> str:

@@ -54,7 +54,7 @@ def define_evaluation(family: str) -> dg.AssetsDefinition:
 
         def make(task_id: str) -> Made:
             reference = stores.trajectories.read(task_id).manifest
-            recipe = _recipe(get_task(task_id), experiment, checkpoint, reference)
+            recipe = evaluation_recipe(get_task(task_id), experiment, checkpoint, reference)
             return find_or_make(
                 lambda: stores.evaluation.find(task_id, recipe),
                 lambda: _play(stores, experiment, progress, recipe, reference),
@@ -83,7 +83,15 @@ def judge_evaluation(manifest: Manifest) -> Verdict:
     return judge(manifest.name, facts["returns"], facts["reference_scores"], facts["floor"])
 
 
-def _recipe(task: Task, experiment: Experiment, checkpoint: Manifest, reference: Manifest) -> dict[str, Any]:
+def evaluation_recipe(task: Task, experiment: Experiment, checkpoint: Manifest, reference: Manifest) -> dict[str, Any]:
+    """Return what determines the model's episodes in a task.
+
+    Args:
+        task: The task.
+        experiment: How many episodes are played.
+        checkpoint: Of the model.
+        reference: Of the expert's episodes, whose reference scores it is measured against.
+    """
     return {
         "code_version": CODE_VERSION,
         "task": task.id,

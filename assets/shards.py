@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -31,7 +32,7 @@ def shards(stores: Stores, experiment: Experiment, progress: Progress) -> dg.Mat
     _, vocabulary = read_tokenizer(stores, experiment)
     tracked = progress.track("shards", tasks, total=len(tasks), unit="tasks")
     packed = {task_id: _pack(stores, experiment, task_id, vocabulary) for task_id in tracked}
-    recipe = {"code_version": CODE_VERSION, "shards": {task: one.manifest.digest for task, one in packed.items()}}
+    recipe = index_recipe({task: one.manifest for task, one in packed.items()})
     metadata = {"vocabulary": vocabulary.to_json()}
     made = find_or_make(
         lambda: store.find_index(name, recipe),
@@ -46,12 +47,25 @@ def _pack(stores: Stores, experiment: Experiment, task: str, vocabulary: Vocabul
     tokens = stores.tokens.read(task)
     if tokens.layout["vocabulary_digest"] != vocabulary.digest:
         raise ManifestError("tokens", task, f"they are of another vocabulary, expected {vocabulary.digest[:12]}...")
-    sizes = {"shard_bytes": experiment.shard_bytes, "compression": experiment.compression}
-    recipe = {"code_version": CODE_VERSION, "tokens": tokens.manifest.digest, "seed": _ORDER_SEED, **sizes}
+    recipe, sizes = shards_recipe(tokens.manifest, experiment), _sizes(experiment)
     return find_or_make(
         lambda: stores.shards.find(task, recipe),
         lambda: stores.shards.write(task, tokens, recipe=recipe, seed=_ORDER_SEED, **sizes),
     )
+
+
+def shards_recipe(tokens: Manifest, experiment: Experiment) -> dict[str, Any]:
+    """Return what determines the shards of a task."""
+    return {"code_version": CODE_VERSION, "tokens": tokens.digest, "seed": _ORDER_SEED, **_sizes(experiment)}
+
+
+def index_recipe(shards: Mapping[str, Manifest]) -> dict[str, Any]:
+    """Return what determines the index over the shards of some tasks, by task id."""
+    return {"code_version": CODE_VERSION, "shards": {task: manifest.digest for task, manifest in shards.items()}}
+
+
+def _sizes(experiment: Experiment) -> dict[str, Any]:
+    return {"shard_bytes": experiment.shard_bytes, "compression": experiment.compression}
 
 
 def _counts(manifest: Manifest) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from db1_model.text import TextTokenizer
 from db1_model.vocabulary import Vocabulary
 from storage.folder import StoredFolder
 from storage.manifest import Manifest, recipe_key
+from storage.trajectories import StoredTrajectory
 from tasks.filter import FilteredEpisodes
 from tasks.registry import get_task, list_sentences
 
@@ -31,9 +32,8 @@ _DIMENSIONS_SHOWN = 100
 def tokenizer(stores: Stores, experiment: Experiment) -> dg.MaterializeResult:
     """Train the text tokenizer."""
     folder, size = tokenizer_folder(stores, experiment), experiment.model.text_vocab_size
-    sentences = list_sentences(get_task(task_id).family for task_id in experiment.task_ids)
-    learnt_from = {"num_sentences": len(sentences), "sentences": recipe_key({"sorted": sorted(sentences)})}
-    recipe = {"code_version": CODE_VERSION, "vocab_size": size, **learnt_from}
+    sentences = sentences_of(experiment)
+    recipe = tokenizer_recipe(experiment, sentences)
 
     def fill(path: Path) -> dict[str, Any]:
         trained = TextTokenizer.train(sentences, size)
@@ -67,7 +67,7 @@ def define_tokens(family: str) -> dg.AssetsDefinition:
             stored, share = stores.trajectories.read(task_id), experiment.minimum_return_share
             episodes = FilteredEpisodes(stored, share)
             layout = StepLayout.from_schema(stored.schema, vocabulary)
-            recipe = _recipe(stored.manifest, layout, vocabulary, share)
+            recipe = tokens_recipe(stored, vocabulary, experiment)
             trip = RoundTrip(layout, text, vocabulary, edge=experiment.model.bin_edge)
             tracked = progress.track(task_id, map(trip.encode, episodes), total=len(episodes), unit="episodes")
             told = lambda: {"round_trip": trip.to_json(), **episodes.facts()}  # noqa: E731
@@ -98,11 +98,24 @@ def read_tokenizer(stores: Stores, experiment: Experiment) -> tuple[TextTokenize
     return text, Vocabulary.of(experiment.model, text.digest)
 
 
-def _recipe(trajectories: Manifest, layout: StepLayout, vocabulary: Vocabulary, share: float) -> dict[str, Any]:
+def sentences_of(experiment: Experiment) -> list[str]:
+    """Return the sentences from which an experiment's tokenizer learns; texts and lessons take a while."""
+    return list_sentences(get_task(task_id).family for task_id in experiment.task_ids)
+
+
+def tokenizer_recipe(experiment: Experiment, sentences: Sequence[str]) -> dict[str, Any]:
+    """Return what determines an experiment's tokenizer."""
+    learnt_from = {"num_sentences": len(sentences), "sentences": recipe_key({"sorted": sorted(sentences)})}
+    return {"code_version": CODE_VERSION, "vocab_size": experiment.model.text_vocab_size, **learnt_from}
+
+
+def tokens_recipe(trajectories: StoredTrajectory, vocabulary: Vocabulary, experiment: Experiment) -> dict[str, Any]:
+    """Return what determines the tokens of a task's episodes."""
+    share = experiment.minimum_return_share
     return {
         "code_version": CODE_VERSION,
-        "trajectories": trajectories.digest,
-        "layout": layout.to_json(),
+        "trajectories": trajectories.manifest.digest,
+        "layout": StepLayout.from_schema(trajectories.schema, vocabulary).to_json(),
         "vocabulary": vocabulary.to_json(),
         **({"minimum_return_share": share} if share else {}),
     }

@@ -45,10 +45,7 @@ def define_trajectories(family: str) -> dg.AssetsDefinition:
             if not experiment.replace_imported and (imported := find_imported(get_task(task_id), store)):
                 progress.say(f"{task_id}: imported episodes stay as they are; --replace-imported lets the expert play")
                 return Made(imported, found=True, seconds=0.0)
-            task, specialist = with_specialist(get_task(task_id), stores.locations.specialists)
-            if experiment.tour_tier and task.family == "tsp":
-                task = with_tier(task, experiment.tour_tier)
-            recipe = trajectories_recipe(task, experiment) | ({"specialist": specialist} if specialist else {})
+            task, recipe = choose_expert(get_task(task_id), stores, experiment)
             name = f"{task_id} ({keys.index(task_id) + 1} of {len(keys)})" if len(keys) > 1 else task_id
             return find_or_make(
                 lambda: store.find(task_id, recipe), lambda: _record(task, recipe, store, players, progress, name=name)
@@ -68,9 +65,16 @@ def _specialists(family: str) -> list[dg.AssetDep]:
     ]
 
 
-def trajectories_recipe(task: Task, experiment: Experiment) -> dict[str, Any]:
-    """Return what determines a task's expert episodes and reference scores."""
-    return {
+def choose_expert(task: Task, stores: Stores, experiment: Experiment) -> tuple[Task, dict[str, Any]]:
+    """Return a task with the expert that plays in an experiment, and what determines its episodes and reference scores.
+
+    Raises:
+        UntrainedError: If the expert is a specialist that is missing, damaged, or trained by another recipe.
+    """
+    task, specialist = with_specialist(task, stores.locations.specialists)
+    if experiment.tour_tier and task.family == "tsp":
+        task = with_tier(task, experiment.tour_tier)
+    return task, {
         "code_version": CODE_VERSION,
         "task": task.id,
         "task_code_version": task.code_version,
@@ -78,6 +82,7 @@ def trajectories_recipe(task: Task, experiment: Experiment) -> dict[str, Any]:
         "num_episodes": experiment.num_episodes or task.num_episodes,
         "first_evaluation_seed": EVALUATION_SEED,
         "num_evaluation_episodes": experiment.num_evaluation_episodes,
+        **({"specialist": specialist} if specialist else {}),
     }
 
 

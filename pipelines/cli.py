@@ -112,6 +112,7 @@ app.command("tour")(tour_commands.solve_file)
 app.command("verify-tours")(tour_commands.verify_tours)
 app.command()(store_commands.doctor)
 app.command()(lineage_commands.trace)
+app.command()(lineage_commands.stale)
 app.command("clean")(store_commands.remove_strays)
 app.add_typer(model_commands.checkpoints, name="checkpoint")
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from assets.resources import Stores
+from assets.staleness import Finding, Survey
 from assets.trace import TRACED, Link, Trace
 from pipelines.experiments import get_experiment
 from storage.locations import Locations
@@ -60,6 +62,52 @@ def trace(
         console.print(f"{told}; what is out of date is told by: db1 stale -e {experiment}")
     if faults:
         raise typer.Exit(1)
+
+
+def stale(
+    experiment: _ExperimentName = "demo",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Do not read the sentences anew that the tokenizer was learnt from.")
+    ] = False,
+    as_json: _AsJSON = False,
+) -> None:
+    """Tell what is missing or out of date, and why, in the order of the data; exit code 1 when something is."""
+    chosen, stores = get_experiment(experiment), Stores(root=Locations.from_environment().root)
+    survey = Survey(stores, chosen, read_sentences=not quick)
+    if as_json:
+        findings = survey.run()
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        with console.status("comparing what is stored with what it would be made from"):
+            findings = survey.run()
+        for line in _summarise(findings):
+            console.print(line, soft_wrap=True)
+        told = f"what is told here is made by: db1 make all -e {experiment}"
+        console.print(told if findings else "[bold green]nothing is out of date[/]", soft_wrap=True)
+    if findings:
+        raise typer.Exit(1)
+
+
+def _summarise(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield a line for the things of a stage that share a state and its reasons."""
+    alike: dict[tuple[str, str, tuple[str, ...]], list[Finding]] = {}
+    for finding in findings:
+        alike.setdefault((finding.stage, finding.state, finding.reasons), []).append(finding)
+    for (stage, state, reasons), group in alike.items():
+        assets = {finding.asset for finding in group}
+        asset = assets.pop() if len(assets) == 1 else f"{stage}/*"
+        colour = {"damaged": "bold red", "waiting": "dim"}.get(state, "yellow")
+        name = group[0].name if len(group) == 1 else f"{len(group)} tasks"
+        why = "; ".join(reasons)
+        if len(group) == 1:
+            inputs = [one for one in group[0].details if one["kind"] == "input"]
+            digests = [f"{one['what']} {_digit(one['was'])}, now {_digit(one['now'])}" for one in inputs]
+            why += f" ({'; '.join(digests)})" if digests else ""
+        yield f"{asset:<26} {escape(name):<28} [{colour}]{state}[/]{': ' if why else ''}{escape(why)}"
+
+
+def _digit(value: Any) -> str:
+    return "nothing" if value is None else str(value)[:_SHORT]
 
 
 @contextmanager
