@@ -23,8 +23,8 @@ def encode_episode(
         ValueError: If a number is not finite or out of range, naming task, seed and key.
     """
     if layout.action_kind == "document":
-        tokens = [*tokenizer.encode(str(episode.actions[0])), 0]
-        padded = np.zeros(-(-len(tokens) // BLOCK_TOKENS) * BLOCK_TOKENS, np.uint16)
+        tokens = tokenizer.encode_array(str(episode.actions[0]))
+        padded = np.zeros((len(tokens) // BLOCK_TOKENS + 1) * BLOCK_TOKENS, np.uint16)
         padded[: len(tokens)] = tokens
         return TokenEpisode(padded.reshape(-1, BLOCK_TOKENS), None, episode.seed, episode.total_return)
     try:

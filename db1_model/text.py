@@ -3,13 +3,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
+
+from db1_model.pieces import Pieces, divides_as_gpt2
 
 END_OF_TEXT = "<|endoftext|>"
 """Token 0: padding, unknown, beginning and end of a text at once, as in DB1."""
@@ -95,7 +100,15 @@ class TextTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
-        return self._tokenizer.encode(text).ids
+        return self.encode_array(text).tolist()
+
+    def encode_array(self, text: str) -> NDArray[np.integer]:
+        """Return the tokens of a text as an array."""
+        return np.array(self._tokenizer.encode(text).ids) if self._pieces is None else self._pieces.encode(text)
+
+    @cached_property
+    def _pieces(self) -> Pieces | None:
+        return Pieces(self._tokenizer) if divides_as_gpt2(self._tokenizer) else None
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens; ``<|endoftext|>`` leaves nothing behind."""

@@ -17,6 +17,7 @@ from storage.folder import StoredFiles
 
 CHUNK_BYTES = 1 << 20
 SHARD_BYTES = 128 << 20
+_MOST_SMALL = 1024  # portions of rows that wait one by one: each takes some 100 bytes beside its rows
 
 
 class ArrayWriter:
@@ -38,12 +39,12 @@ class ArrayWriter:
 
     def append(self, name: str, rows: NDArray[Any]) -> None:
         """Add rows, shape (rows, *row shape), to an array; the first call fixes its dtype and the shape of a row."""
-        with _settled():
-            if name not in self._columns:
-                if "/" in name:
+        if name not in self._columns:
+            if "/" in name:
+                with _settled():
                     self._group.require_group(name.rsplit("/", 1)[0])
-                self._columns[name] = _Column(self._group, name, rows.dtype, rows.shape[1:])
-            self._columns[name].append(rows)
+            self._columns[name] = _Column(self._group, name, rows.dtype, rows.shape[1:])
+        self._columns[name].append(rows)
 
     def append_text(self, name: str, texts: Iterable[str]) -> None:
         """Add strings to a text."""
@@ -55,9 +56,8 @@ class ArrayWriter:
 
     def close(self) -> None:
         """Write what is still in memory."""
-        with _settled():
-            for column in self._columns.values():
-                column.close()
+        for column in self._columns.values():
+            column.close()
 
 
 class ArrayReader:
@@ -156,7 +156,7 @@ class _Column:
         self._shard_rows = self._chunk_rows * max(1, SHARD_BYTES // (self._chunk_rows * row_bytes))
         self._array: zarr.Array[Any] | None = None
         self._waiting: list[NDArray[Any]] = []
-        self._num_waiting = self._num_written = 0
+        self._num_waiting = self._num_written = self._num_joined = 0
 
     def append(self, rows: NDArray[Any]) -> None:
         if rows.dtype != self._dtype or rows.shape[1:] != self._row_shape:
@@ -165,6 +165,9 @@ class _Column:
             )
         self._waiting.append(rows)
         self._num_waiting += len(rows)
+        if len(self._waiting) - self._num_joined > _MOST_SMALL:
+            self._waiting[self._num_joined :] = [np.concatenate(self._waiting[self._num_joined :])]
+            self._num_joined += 1
         if self._num_waiting >= self._shard_rows:
             self._write(self._num_waiting - self._num_waiting % self._shard_rows)
 
@@ -172,16 +175,18 @@ class _Column:
         self._write(self._num_waiting)
 
     def _write(self, num_rows: int) -> None:
-        rows = np.concatenate(self._waiting)
+        rows, self._waiting = np.concatenate(self._waiting), []
         stop = self._num_written + num_rows
-        if self._array is None:
-            self._array = self._create(num_rows)
-        elif num_rows:
-            self._array.resize((stop, *self._row_shape))
-        for start in range(0, num_rows, self._shard_rows):
-            part = rows[start : min(start + self._shard_rows, num_rows)]
-            self._array[self._num_written + start : self._num_written + start + len(part)] = part
+        with _settled():
+            if self._array is None:
+                self._array = self._create(num_rows)
+            elif num_rows:
+                self._array.resize((stop, *self._row_shape))
+            for start in range(0, num_rows, self._shard_rows):
+                part = rows[start : min(start + self._shard_rows, num_rows)]
+                self._array[self._num_written + start : self._num_written + start + len(part)] = part
         self._waiting, self._num_waiting, self._num_written = [rows[num_rows:].copy()], len(rows) - num_rows, stop
+        self._num_joined = 1
 
     def _create(self, num_rows: int) -> zarr.Array[Any]:
         chunk_rows = max(1, min(self._chunk_rows, num_rows))

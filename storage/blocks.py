@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from storage.cache import ByteCache
 
 BLOCK_BYTES = 16 << 20
 CACHE_BYTES = 64 << 20
+_EPISODES_AT_ONCE = 1 << 14  # whose ends of texts are read together
 
 
 class EpisodeBlocks:
@@ -34,8 +36,6 @@ class EpisodeBlocks:
         texts: Mapping[str, str],
     ) -> None:
         self._arrays, self._offsets, self._rows, self._texts = arrays, episode_offsets, rows, texts
-        step_bytes = sum(arrays.row_bytes(path) for path in rows.values()) + 64 * len(texts)
-        self._block_of = episode_offsets[:-1] // max(1, BLOCK_BYTES // step_bytes)
         self._cache: ByteCache[dict[str, NDArray[Any]]] = ByteCache(CACHE_BYTES)
 
     def episode(self, index: int) -> dict[str, NDArray[Any]]:
@@ -46,6 +46,23 @@ class EpisodeBlocks:
         start, stop = self._offsets[index : index + 2] - self._offsets[first]
         return {name: values[start:stop] for name, values in block.items()}
 
+    @cached_property
+    def _block_of(self) -> NDArray[np.int64]:
+        """The block of each episode, shape (episodes,): by the bytes that stand before it."""
+        step_bytes = sum(self._arrays.row_bytes(path) for path in self._rows.values()) + 64 * len(self._texts)
+        before = self._offsets[:-1] * step_bytes
+        for path in self._texts.values():
+            before[1:] += self._text_ends(path)
+        return before // BLOCK_BYTES
+
+    def _text_ends(self, path: str) -> NDArray[np.int64]:
+        """Return where the text of each episode but the last one ends, shape (episodes - 1,)."""
+        last_steps, ends = self._offsets[1:-1] - 1, [np.zeros(0, np.int64)]
+        for start in range(0, len(last_steps), _EPISODES_AT_ONCE):
+            some = last_steps[start : start + _EPISODES_AT_ONCE]
+            ends.append(self._arrays.read(f"{path}/ends", int(some[0]), int(some[-1]) + 1)[some - some[0]])
+        return np.concatenate(ends)
+
     def _read(self, number: int, first: int) -> tuple[dict[str, NDArray[Any]], int]:
         last = int(np.searchsorted(self._block_of, number, side="right"))
         start, stop = int(self._offsets[first]), int(self._offsets[last])
@@ -53,4 +70,5 @@ class EpisodeBlocks:
         block |= {name: self._arrays.read_text(path, start, stop) for name, path in self._texts.items()}
         for values in block.values():
             values.flags.writeable = False
-        return block, sum(values.nbytes for values in block.values())
+        said = sum(len(text) for name in self._texts for text in block[name])
+        return block, sum(values.nbytes for values in block.values()) + said

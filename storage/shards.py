@@ -28,7 +28,8 @@ from storage.tokens import StoredTokens, TokenEpisode
 KIND, INDEX_KIND = "shards", "shard-index"
 SHARD_BYTES = 64_000_000
 CACHE_BYTES = 128 << 20
-_PASS_BYTES = 512 << 20
+_PASS_BYTES = 384 << 20
+_EPISODE_BYTES = 400  # that an episode takes in memory beside its tokens and images
 
 
 class ShardStore:
@@ -209,11 +210,11 @@ def _open_tables(folder: StoredFolder, digest: str, known: Mapping[str, Any]) ->
 
 
 def _permuted(tokens: StoredTokens, seed: int) -> Iterator[TokenEpisode]:
-    """Yield all episodes in a random order; each pass over the store holds what comes next, up to 512 MiB."""
+    """Yield all episodes in a random order; each pass over the store holds what comes next, up to 384 MiB."""
     order = np.argsort(np.random.PCG64(seed).random_raw(len(tokens)), kind="stable")
     first = tokens[0]
     step_bytes = first.tokens[0].nbytes + (0 if first.images is None else first.images[0].nbytes)
-    pass_of = np.cumsum(tokens.episode_lengths[order] * step_bytes) // _PASS_BYTES
+    pass_of = np.cumsum(tokens.episode_lengths[order] * step_bytes + _EPISODE_BYTES) // _PASS_BYTES
     for number in np.unique(pass_of):
         wanted = order[pass_of == number]
         held = {int(i): _copy(tokens[int(i)]) for i in np.sort(wanted)}

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from storage.arrays import ArrayReader, ArrayWriter
 from storage.blocks import EpisodeBlocks
+from storage.cache import ByteCache
 from storage.episode import Episode, Leaf, Schema
 from storage.folder import StoredFiles, StoredFolder, stored_names
 from storage.manifest import Manifest, canonical_json
 from storage.validation import check_episode, check_schema
 
 KIND = "trajectories"
+_PROVENANCE_ROWS, _PROVENANCE_BYTES = 1024, 64 << 20  # that are read together, and kept
 
 
 class TrajectoryStore:
@@ -110,6 +112,7 @@ class StoredTrajectory(Sequence[Episode]):
         self._arrays = ArrayReader(files)
         self.schema = Schema.from_json(self._arrays.attributes["schema"])
         self._offsets: NDArray[np.int64] = self._arrays.read("episode_offsets")
+        self._provenances: ByteCache[NDArray[np.object_]] = ByteCache(_PROVENANCE_BYTES)
         leaves = self.schema.leaves
         self._blocks = EpisodeBlocks(
             self._arrays,
@@ -140,7 +143,7 @@ class StoredTrajectory(Sequence[Episode]):
             rewards=steps["rewards"],
             terminated=bool(self._terminated[index]),
             truncated=bool(self._truncated[index]),
-            provenance=json.loads(self._provenance[index]),
+            provenance=json.loads(self._provenance(index)),
         )
 
     def check(self) -> None:
@@ -180,9 +183,15 @@ class StoredTrajectory(Sequence[Episode]):
     def _truncated(self) -> NDArray[np.bool_]:
         return self._arrays.read("truncated")
 
-    @cached_property
-    def _provenance(self) -> NDArray[np.object_]:
-        return self._arrays.read_text("provenance")
+    def _provenance(self, index: int) -> str:
+        number, place = divmod(index, _PROVENANCE_ROWS)
+
+        def read() -> tuple[NDArray[np.object_], int]:
+            stop = min((number + 1) * _PROVENANCE_ROWS, len(self))
+            texts = self._arrays.read_text("provenance", number * _PROVENANCE_ROWS, stop)
+            return texts, texts.nbytes + sum(map(len, texts))
+
+        return self._provenances.get(number, read)[place]
 
 
 def _attributes(task: str, schema: Schema) -> Mapping[str, Any]:

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
+from tokenizers.normalizers import Lowercase
 
+from db1_model.pieces import divides_as_gpt2
 from db1_model.text import END_OF_TEXT, TextTokenizer
 from db1_model.vocabulary import Vocabulary
 
@@ -19,6 +21,22 @@ TOKENIZER = TextTokenizer.train(SENTENCES, 1024)
 @given(st.text())
 def test_any_text_comes_back_unchanged(text: str) -> None:
     assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
+
+
+@settings(max_examples=300)
+@given(st.text(st.sampled_from("aZ09 '.,\n\t\r\x0b\x1c\x1f\x00\x85\xa0\u2003\u3000éж中\u180e😀²½\u0301\u200bsdmtlrve")))
+def test_pieces_have_the_tokens_of_the_whole(text: str) -> None:
+    assert divides_as_gpt2(TOKENIZER._tokenizer)
+    assert TOKENIZER.encode(text) == TOKENIZER._tokenizer.encode(text).ids
+
+
+def test_a_tokenizer_that_divides_otherwise_is_asked_itself() -> None:
+    other = Tokenizer.from_str(TOKENIZER._tokenizer.to_str())
+    other.normalizer = Lowercase()
+    text = TextTokenizer(other)
+
+    assert not divides_as_gpt2(other)
+    assert text.encode("RED ball") == TOKENIZER.encode("red ball")
 
 
 def test_a_text_that_spells_the_end_of_text_is_text() -> None:

@@ -34,6 +34,7 @@ def test_rows_in_any_portions_fill_the_same_shards(
 ) -> None:
     monkeypatch.setattr(storage.arrays, "CHUNK_BYTES", 300)
     monkeypatch.setattr(storage.arrays, "SHARD_BYTES", 2500)
+    monkeypatch.setattr(storage.arrays, "_MOST_SMALL", 3)
     rows = np.random.default_rng(0).normal(size=(1000, 3)).astype(np.float32)
     rows[100:400] = 0  # Chunks of zeros are written too.
     texts = ["" if i % 3 else "é" * (i % 50) for i in range(1000)]

@@ -75,6 +75,22 @@ def test_episodes_come_back_in_any_order_from_small_blocks(
         assert_equal(stored[int(index)], episodes[index])
 
 
+def test_long_documents_are_read_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage.blocks, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(storage.blocks, "_EPISODES_AT_ONCE", 3)
+    texts = ["é" * (5 if number < 5 else 495) for number in range(8)]
+    documents = [
+        Episode(TASK, seed, {}, np.array([text], object), np.zeros(1), True, False, {"from": f"line {seed}"})
+        for seed, text in enumerate(texts)
+    ]
+    write(tmp_path, Schema({}, Leaf("text")), documents)
+    stored = TrajectoryStore(str(tmp_path)).read(TASK)
+
+    assert [str(one.actions[0]) for one in stored] == texts
+    assert [one.provenance for one in stored] == [one.provenance for one in documents]
+    assert stored._blocks._block_of.tolist() == [0, 0, 0, 0, 0, 0, 1, 2]
+
+
 def test_equal_episodes_give_equal_bytes(tmp_path: Path, schema: Schema, episodes: list[Episode]) -> None:
     first, second = write(tmp_path / "a", schema, episodes), write(tmp_path / "b", schema, episodes)
 
