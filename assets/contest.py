@@ -91,6 +91,23 @@ def decide(stores: Stores, experiment: Experiment, challenger: Challenger) -> Ma
     return store.decide(experiment.name, decision, keep=experiment.keep_champions)
 
 
+def crown(stores: Stores, experiment: Experiment, reason: str) -> Manifest:
+    """Let the newest checkpoint serve because a person says so, whatever its scores.
+
+    Args:
+        stores: What is on disk.
+        experiment: Whose checkpoint.
+        reason: Why, for the history.
+
+    Raises:
+        ManifestError: If the checkpoint or one of its evaluations is missing or damaged.
+    """
+    store, challenger = champions_of(stores), read_challenger(stores, experiment)
+    decision = Decision("crowned", challenger.digest, store.read(experiment.name).serving, challenger.digest, reason)
+    store.keep(experiment.name, challenger.checkpoint, challenger.tokenizer, challenger.scores)
+    return store.decide(experiment.name, decision, keep=experiment.keep_champions)
+
+
 def contest_again(store: ChampionStore, experiment: Experiment, decision: Decision) -> Contest | None:
     """Repeat the contest behind a promotion from what is kept of both; None when the old champion is kept no more."""
     before = store.kept(experiment.name, decision.champion)

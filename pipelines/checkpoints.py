@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from assets.contest import champions_of
 from assets.resources import Stores
 from db1_model.layout import StepLayout
 from db1_model.positions import StepPositions
 from db1_model.windows import choose_prompt
 from pipelines.experiments import EXPERIMENTS
+from storage.champions import KEPT
 from storage.folder import StoredFiles, StoredFolder, stored_names
 from storage.manifest import MANIFEST_NAME, Manifest, ManifestError
 from tasks.registry import get_task
@@ -16,15 +18,20 @@ if TYPE_CHECKING:
     from db1_model.policy import DB1Policy
     from db1_model.text import TextTokenizer
 
+CHAMPION = "@champion"
+"""What follows an experiment's name where its champion is meant, and not its newest checkpoint."""
+
 _PROMPT_SEED = 0  # that of the evaluation
 
 
 def open_checkpoint(stores: Stores, name: str) -> StoredFiles:
-    """Open a checkpoint, trained or imported.
+    """Open a checkpoint, trained or imported, or the champion that serves as ``<experiment>@champion``.
 
     Raises:
         ValueError: If it is missing or damaged; the message says which there are, and what makes it.
     """
+    if name.endswith(CHAMPION):
+        return champions_of(stores).open(name.removesuffix(CHAMPION))
     try:
         return StoredFolder(stores.locations.checkpoints, "checkpoint", name).open()
     except ManifestError as error:
@@ -33,15 +40,22 @@ def open_checkpoint(stores: Stores, name: str) -> StoredFiles:
 
 
 def newest_checkpoint(stores: Stores) -> str | None:
-    """Return the name of the stored checkpoint that was made last; None if there is none."""
-    root = stores.locations.checkpoints
-    places = {name: StoredFolder(root, "checkpoint", name).place for name in stored_names(root)}
-    made_at = {name: place.entries("")[MANIFEST_NAME].modified for name, place in places.items()}
-    return max(made_at, key=lambda name: (made_at[name], name), default=None)
+    """Return the name of the checkpoint to take where none was chosen; None if there is none.
+
+    It is the one made last, and if that is an experiment's which has a champion, the champion.
+    """
+    trained, champions = stores.locations.checkpoints, champions_of(stores)
+    folders = {name: StoredFolder(trained, "checkpoint", name) for name in stored_names(trained)}
+    folders |= {f"{name}{CHAMPION}": champions.record(name) for name in champions.experiments()}
+    made_at = {name: folder.place.entries("")[MANIFEST_NAME].modified for name, folder in folders.items()}
+    newest = max(made_at, key=lambda name: (made_at[name], name), default=None)
+    return f"{newest}{CHAMPION}" if f"{newest}{CHAMPION}" in folders else newest
 
 
 def trained_tasks_of(stores: Stores, checkpoint: Manifest) -> tuple[str, ...]:
-    """Return the tasks that a checkpoint was trained on; none when its shards are not here."""
+    """Return the tasks that a checkpoint was trained on; none when its shards are not here, and it is no champion."""
+    if checkpoint.kind == KEPT:
+        return tuple(checkpoint.recipe["evaluations"])
     try:
         index = stores.shards.read(checkpoint.name)
     except ManifestError:
@@ -57,10 +71,12 @@ def find_tokenizer(stores: Stores, name: str) -> TextTokenizer | None:
     """
     from db1_model.text import TextTokenizer
 
-    folder = StoredFolder(stores.locations.tokenizer, "tokenizer", name)
-    if not folder.exists:
+    if name.endswith(CHAMPION):
+        files = open_checkpoint(stores, name)
+    elif (folder := StoredFolder(stores.locations.tokenizer, "tokenizer", name)).exists:
+        files = folder.open()
+    else:
         return None
-    files = folder.open()
     files.verify()
     return TextTokenizer.load(files.folder)
 

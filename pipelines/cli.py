@@ -16,10 +16,12 @@ from assets.report import report_folder
 from assets.resources import Experiment, Stores
 from assets.selection import trained_tasks
 from pipelines import (
+    champion_commands,
     import_commands,
     language_commands,
     lineage_commands,
     model_commands,
+    plan_commands,
     store_commands,
     task_commands,
     token_commands,
@@ -100,6 +102,8 @@ def ui(port: Annotated[int, typer.Option(help="Port of the web server.")] = 3000
 
 app.command("tasks")(task_commands.list_tasks)
 app.command()(model_commands.play)
+app.command("champion")(champion_commands.show_champion)
+app.command("rollback")(champion_commands.roll_back)
 app.command()(language_commands.caption)
 app.command()(language_commands.ask)
 app.command()(language_commands.chat)
@@ -113,6 +117,7 @@ app.command("verify-tours")(tour_commands.verify_tours)
 app.command()(store_commands.doctor)
 app.command()(lineage_commands.trace)
 app.command()(lineage_commands.stale)
+app.command()(plan_commands.plan)
 app.command("clean")(store_commands.remove_strays)
 app.add_typer(model_commands.checkpoints, name="checkpoint")
 

@@ -123,7 +123,7 @@ def export(
     verdicts = [
         judge_evaluation(manifest)
         for manifest in (stores.evaluation.read(task_id).manifest for task_id in stores.evaluation.tasks())
-        if manifest.metadata["checkpoint"] == files.manifest.digest
+        if manifest.metadata["checkpoint"] == files.manifest.metadata.get("checkpoint", files.manifest.digest)
     ]
     scores = [
         TaskScore(one.task, one.num_episodes, one.score, one.floor, one.floor_name, one.expert, one.normalised)
@@ -142,7 +142,7 @@ def export(
 
 
 def play(
-    name: Annotated[str, typer.Argument(help="Name of a stored checkpoint, trained or imported.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="A stored checkpoint: an experiment, an import, or EXPERIMENT@champion.")],
     task_id: Annotated[str, typer.Argument(metavar="TASK", help="Id of a task.", show_default=False)],
     episodes: Annotated[int, typer.Option(min=1, help="Episodes, on the evaluation's seeds.")] = 20,
     device: Annotated[str, typer.Option(help="Where the model computes: cpu or cuda.")] = "cpu",

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from assets.checkpoint import checkpoint_folder
-from assets.contest import champions_of
+from assets.contest import champions_of, crown
 from assets.evaluation import judge_evaluation
 from assets.resources import Experiment, Progress, Stores
 from pipelines.definitions import define
@@ -182,6 +182,16 @@ def test_what_was_rolled_back_does_not_serve_again_under_other_rules_either(serv
     assert "was rolled back: it stumbles" in served.told("reason")
 
 
+def test_a_person_may_crown_what_lost_or_was_rolled_back(served: Project) -> None:
+    loser = served.challenge("worse", dict.fromkeys(TASKS, 0.1))
+
+    crown(served.stores, served.experiment, "the tasks have changed")
+    served.make("champion")
+
+    assert served.champions.read("tiny").serving == served.told("serves") == loser
+    assert served.outcomes == ["first", "kept", "crowned"]
+
+
 def test_a_new_task_is_listed_and_does_not_count(project: Project) -> None:
     one_task = replace(project, experiment=Experiment(**{**TINY.model_dump(), "tasks": TASKS[0]}))
     one_task.challenge("champion", {TASKS[0]: 0.5})
@@ -229,7 +239,7 @@ def test_a_champion_with_another_byte_fails_the_check_and_one_of_another_size_th
     content[-1] ^= 1
     weights.unlink()
     weights.write_bytes(content)
-    with pytest.raises(dg.DagsterAssetCheckFailedError, match="champion_is_rightful"):
+    with pytest.raises(dg.DagsterError, match="champion_is_rightful"):
         served.make("champion")
 
     weights.write_bytes(b"x" * 100)
