@@ -6,10 +6,7 @@ preset with each way to compute attention, compiled or not:
     python -m benchmarks.gpu_training --micro-batch 8
     python -m benchmarks.gpu_training --presets db1-1.2b --profile
 
-FLOP a token, forward and backward: 6 for each weight of a matrix that meets every token (attention's and the
-feed-forward layers' and the head), and for each layer 12 * width * context for the products of queries, keys and values
-of all pairs, causal or not, as PaLM counts them; relative positions add half as much again. The projection of the
-distances, once a step, is left out.
+FLOP a token, forward and backward, are counted as ``db1_model.budget.count_flop`` says.
 """
 
 from __future__ import annotations
@@ -24,6 +21,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from db1_model.attention import Kernel
+from db1_model.budget import count_flop
 from db1_model.config import ModelConfig, TrainingConfig
 from db1_model.presets import PRESETS, get_preset
 from db1_model.training import TrainingModule
@@ -50,14 +48,6 @@ class Choice:
         return get_preset(
             self.preset, context_length=CONTEXT, memory_length=CONTEXT, position=self.position, encoding="tokens"
         )
-
-
-def count_flop(config: ModelConfig) -> float:
-    """Return the floating-point operations of a token, forward and backward, by the formula above."""
-    width = config.width
-    matrices = config.num_layers * (4 * width**2 + width * config.ffn_width * 3 // 2) + config.vocab_size * width
-    products = 12 if config.position == "rope" else 18
-    return 6 * matrices + products * config.num_layers * width * CONTEXT
 
 
 def make_batch(config: ModelConfig, batch: int, device: str) -> dict[str, Tensor]:
