@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -178,9 +179,8 @@ class TrainingState(lightning.Callback):
         Raises:
             RuntimeError: If this rank found another state than rank 0.
         """
-        if trainer.world_size == 1:
-            return
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         step, first = trainer.global_step, trainer.strategy.broadcast(trainer.global_step)
         if step != first:
             raise RuntimeError(

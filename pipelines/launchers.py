@@ -4,7 +4,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -65,30 +66,48 @@ class TorchrunLauncher(Launcher):
         self, context: dg.AssetExecutionContext, configuration: Mapping[str, Any], progress: Progress
     ) -> dg.MaterializeResult:
         """Start an agent on every node and wait for all of them; see ``Launcher``."""
-        num_nodes, devices = configuration["training"]["num_nodes"], configuration["training"]["devices"]
+        num_nodes = configuration["training"]["num_nodes"]
         if num_nodes != len(self.prefixes):
             raise ValueError(f"training on {num_nodes} nodes with {len(self.prefixes)} prefixes; expected one a node")
-        rendezvous = [
-            *(f"--master-addr={self.address}", f"--master-port={self.port}", f"--nnodes={num_nodes}"),
-            *(f"--nproc-per-node={devices}", f"--rdzv-conf=timeout={self.timeout_s}"),
-        ]
-        training = _training({**configuration, "timeout_s": self.timeout_s}, self.audit)
         commands = [
-            [sys.executable, "-m", "torch.distributed.run", *rendezvous, f"--node-rank={node}", *training]
+            agent_command(configuration, self.address, self.port, str(node), timeout_s=self.timeout_s, audit=self.audit)
             for node in range(num_nodes)
         ]
         chosen = {name: self.interface for name in _INTERFACES if self.interface}
         return _run(commands, context, configuration, progress, prefixes=self.prefixes, environment=chosen)
 
 
+def agent_command(
+    configuration: Mapping[str, Any], address: str, port: int, node: str, *, timeout_s: int, audit: str
+) -> list[str]:
+    """Return the command that starts a node's processes, and waits for them.
+
+    Args:
+        configuration: What ``db1_model.train`` reads.
+        address: Of the first node.
+        port: A free one of the first node.
+        node: Number of the node, from 0 on.
+        timeout_s: How long a process waits for the others.
+        audit: Folder that gets which sequences each process trains; none when empty.
+    """
+    training = configuration["training"]
+    return [
+        *(sys.executable, "-m", "torch.distributed.run", f"--master-addr={address}", f"--master-port={port}"),
+        *(f"--nnodes={training['num_nodes']}", f"--nproc-per-node={training['devices']}", f"--node-rank={node}"),
+        f"--rdzv-conf=timeout={timeout_s}",
+        *_training({**configuration, "timeout_s": timeout_s}, audit),
+    ]
+
+
 def _training(configuration: Mapping[str, Any], audit: str) -> list[str]:
     """Write the configuration down, and return what follows ``python`` in the command that reads it."""
-    path = _folder(configuration) / f"{configuration['checkpoint']}.json"
+    path = folder_of(configuration) / f"{configuration['checkpoint']}.json"
     write_atomically(path, canonical_json(dict(configuration)))
     return ["-m", "db1_model.train", "--config", str(path), *(["--audit", str(Path(audit).resolve())] if audit else [])]
 
 
-def _folder(configuration: Mapping[str, Any]) -> Path:
+def folder_of(configuration: Mapping[str, Any]) -> Path:
+    """Return the folder of the checkpoint, which all nodes see."""
     folder = place_at(configuration["checkpoints"]).path.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -103,8 +122,25 @@ def _run(
     prefixes: Sequence[str] = ("",),
     environment: Mapping[str, str] | None = None,
 ) -> dg.MaterializeResult:
-    """Run a command on each node; the reports go through files beside the checkpoint, which all nodes see."""
-    place, prefix = _folder(configuration), f".{configuration['checkpoint']}-report-"
+    with open_reports(context, configuration) as (session, settings):
+        settings |= {LIFELINE: "stdin", **(environment or {})}
+        told_again = ["env", *(f"{name}={value}" for name, value in settings.items())]  # ssh forwards none of them
+        starts = [[*shlex.split(prefix), *told_again] if prefix else [] for prefix in prefixes]
+        whole = [[*start, *command] for start, command in zip(starts, commands, strict=True)]
+        codes, last_lines = follow(whole, {**os.environ, **settings}, progress.say)
+    return take_report(session, codes, last_lines)
+
+
+@contextmanager
+def open_reports(
+    context: dg.AssetExecutionContext, configuration: Mapping[str, Any]
+) -> Iterator[tuple[dg.PipesSession, dict[str, str]]]:
+    """Listen to what the training process reports, through files beside the checkpoint.
+
+    Yields:
+        Dagster's session, and the environment variables that the process needs.
+    """
+    place, prefix = folder_of(configuration), f".{configuration['checkpoint']}-report-"
     for left in place.glob(f"{prefix}*"):  # by a launcher that was killed
         shutil.rmtree(left, ignore_errors=True)
     with TemporaryDirectory(prefix=prefix, dir=place) as folder:
@@ -119,13 +155,16 @@ def _run(
                 "PYTHONUNBUFFERED": "1",
                 "OMP_NUM_THREADS": str(configuration["training"]["threads"]),
                 "OMP_WAIT_POLICY": "PASSIVE",
-                LIFELINE: "stdin",
-                **(environment or {}),
             }
-            told_again = ["env", *(f"{name}={value}" for name, value in settings.items())]  # ssh forwards none of them
-            starts = [[*shlex.split(prefix), *told_again] if prefix else [] for prefix in prefixes]
-            whole = [[*start, *command] for start, command in zip(starts, commands, strict=True)]
-            codes, last_lines = follow(whole, {**os.environ, **settings}, progress.say)
+            yield session, settings
+
+
+def take_report(session: dg.PipesSession, codes: Sequence[int], last_lines: Iterable[str]) -> dg.MaterializeResult:
+    """Return what a training that has ended reported of its checkpoint.
+
+    Raises:
+        RuntimeError: If a process failed, or none reported the checkpoint.
+    """
     told = [
         one for one in session.get_results(implicit_materializations=False) if isinstance(one, dg.MaterializeResult)
     ]
@@ -134,4 +173,4 @@ def _run(
         ended = f"with exit code {', '.join(map(str, codes))}"
         fault = ended if any(codes) else f"without reporting its {', '.join(sorted(missing))}"
         raise RuntimeError(f"training ended {fault}; its last lines:\n" + "".join(last_lines))
-    return told[0]
+    return told[-1]
