@@ -80,7 +80,8 @@ class Survey:
         made_from = [("trajectories", task_id) for task_id in experiment.task_ids]
         there = StoredFolder(self.stores.locations.catalogue, "catalogue", name)
         self._look("catalogue", there, made_from, lambda: catalogue_recipe(self.stores, experiment))
-        self._look("tokenizer", tokenizer_folder(self.stores, experiment), (), self._tokenizer_recipe)
+        own = [("trajectories", task_id) for task_id in experiment.task_ids if get_task(task_id).is_own]
+        self._look("tokenizer", tokenizer_folder(self.stores, experiment), own, self._tokenizer_recipe)
         try:
             tasks = trained_tasks(self.stores, experiment)
         except ValueError as error:
@@ -177,7 +178,7 @@ class Survey:
 
     def _tokenizer_recipe(self) -> Mapping[str, Any]:
         if self.read_sentences:
-            return tokenizer_recipe(self.experiment, sentences_of(self.experiment))
+            return tokenizer_recipe(self.experiment, sentences_of(self.stores, self.experiment))
         stored = tokenizer_folder(self.stores, self.experiment).read_manifest().recipe
         learnt_from = {key: stored[key] for key in ("num_sentences", "sentences")}
         return tokenizer_recipe(self.experiment, []) | learnt_from

@@ -1,5 +1,6 @@
 # Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from db1_model.vocabulary import Vocabulary
 from storage.folder import StoredFolder
 from storage.manifest import Manifest, recipe_key
 from storage.trajectories import StoredTrajectory
+from tasks.corpora.own import sample_sentences
 from tasks.filter import FilteredEpisodes
 from tasks.registry import get_task, list_sentences
 
@@ -32,7 +34,7 @@ _DIMENSIONS_SHOWN = 100
 def tokenizer(stores: Stores, experiment: Experiment) -> dg.MaterializeResult:
     """Train the text tokenizer."""
     folder, size = tokenizer_folder(stores, experiment), experiment.model.text_vocab_size
-    sentences = sentences_of(experiment)
+    sentences = sentences_of(stores, experiment)
     recipe = tokenizer_recipe(experiment, sentences)
 
     def fill(path: Path) -> dict[str, Any]:
@@ -98,9 +100,16 @@ def read_tokenizer(stores: Stores, experiment: Experiment) -> tuple[TextTokenize
     return text, Vocabulary.of(experiment.model, text.digest)
 
 
-def sentences_of(experiment: Experiment) -> list[str]:
-    """Return the sentences from which an experiment's tokenizer learns; texts and lessons take a while."""
-    return list_sentences(get_task(task_id).family for task_id in experiment.task_ids)
+def sentences_of(stores: Stores, experiment: Experiment) -> list[str]:
+    """Return the sentences from which an experiment's tokenizer learns; texts and lessons take a while.
+
+    Raises:
+        ManifestError: If the experiment has a task of a user's own episodes, and they are missing or damaged.
+    """
+    tasks = [get_task(task_id) for task_id in experiment.task_ids]
+    sentences = list_sentences(task.family for task in tasks if not task.is_own)
+    own = (sample_sentences(stores.trajectories.read(task.id)) for task in tasks if task.is_own)
+    return [*sentences, *chain.from_iterable(own)]
 
 
 def tokenizer_recipe(experiment: Experiment, sentences: Sequence[str]) -> dict[str, Any]:

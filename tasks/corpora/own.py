@@ -27,6 +27,8 @@ IMAGE_SHAPE = (64, 64, 3)
 LONGEST_READ = 20_000
 """Most characters of a held-out document that are read in an evaluation, from its beginning."""
 
+_SAMPLED_EPISODES, _SAMPLED_CHARACTERS = 2_000, 2_000  # from which a tokenizer learns; characters of a text
+
 _DESCRIPTIONS = {
     "text/own": "Predict documents of your own; minus the bits per byte.",
     "captions/own": "Describe pictures of your own; the words in common with the caption.",
@@ -148,6 +150,14 @@ class OwnLessons:
 def import_command(task_id: str) -> str:
     """Return the command that brings a user's own data."""
     return f"db1 import FOLDER --as {task_id} --format {FORMAT_OF[task_id]}"
+
+
+def sample_sentences(trajectories: StoredTrajectory) -> list[str]:
+    """Return texts of a user's own training episodes, evenly spread, from which a tokenizer learns its words."""
+    places = range(0, len(trajectories), max(1, len(trajectories) // _SAMPLED_EPISODES))
+    episodes = (trajectories[place] for place in places)
+    said = ([*episode.observations.get("question", ()), *episode.actions] for episode in episodes)
+    return [str(text)[:_SAMPLED_CHARACTERS] for texts in said for text in texts]
 
 
 def is_paired(locations: Locations, task_id: str) -> bool:
