@@ -67,7 +67,9 @@ def _describe_trajectories(manifest: Manifest) -> dict[str, Any]:
     if "expert_seconds" in known:
         facts |= {"expert_seconds": round(known["expert_seconds"], 1), "num_processes": known["num_processes"]}
     if "imported" in known:
-        facts |= {"imported": known["imported"], "files": manifest.recipe["imported"]["files"]}
+        files = manifest.recipe["imported"]["files"]  # of texts, pictures and talks one digest of all
+        named = [["all files", files]] if isinstance(files, str) else files
+        facts |= {"imported": _shorten(known["imported"]), "files": named}
     return facts
 
 
@@ -109,5 +111,5 @@ _DESCRIBE = {
 
 
 def _shorten(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what says how an episode came about, without what is long, such as a tour or its potentials."""
+    """Return what is told of an origin, without what is long, such as a tour or its potentials."""
     return {name: value for name, value in provenance.items() if len(str(value)) <= _WORDS_SHOWN}

@@ -97,6 +97,15 @@ class Trace:
             raise ManifestError(shelf.made_as, name, error.fault) from None
         return self._follow(shelf.folder, present.digest, name)
 
+    def follow_shards(self, digest: str, name: str) -> Link:
+        """Return the link to an index of shards, by its digest.
+
+        Args:
+            digest: Of the index that was used.
+            name: The experiment whose index is looked at first.
+        """
+        return self._follow("shards/_index", digest, name)
+
     def _follow(
         self, shelf: str, digest: str, name: str, *, used: Callable[[Manifest], Any] = lambda manifest: manifest.digest
     ) -> Link:

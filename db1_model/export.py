@@ -16,7 +16,7 @@ from db1_model.transformer import DB1
 from db1_model.vocabulary import Vocabulary
 from storage.manifest import describe_files, flush_folder
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+WEIGHTS, CONFIG, CARD, DATA_CARD = "model.safetensors", "config.json", "README.md", "DATA.md"
 _FORMAT = "db1-export-1"
 
 
@@ -25,10 +25,11 @@ def export_checkpoint(
     checkpoint: Checkpoint,
     *,
     card: str,
+    data_card: str = "",
     tokenizer: TextTokenizer | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write a checkpoint as a folder that stands alone: weights, configuration, tokenizer and model card.
+    """Write a checkpoint as a folder that stands alone: weights, configuration, tokenizer and cards.
 
     It is written under another name and renamed, so that a killed export leaves no half folder.
 
@@ -36,6 +37,7 @@ def export_checkpoint(
         folder: The folder to make.
         checkpoint: The model, its vocabulary and step.
         card: Text of the model card.
+        data_card: Text about the data that it was trained on; no file where it is empty.
         tokenizer: The text tokenizer of its vocabulary.
         overwrite: Whether to replace an earlier export.
 
@@ -68,6 +70,8 @@ def export_checkpoint(
     (partial / WEIGHTS).chmod(0o644)  # safetensors lets nobody else read it
     (partial / CONFIG).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n")
     (partial / CARD).write_text(card)
+    if data_card:
+        (partial / DATA_CARD).write_text(data_card)
     if tokenizer is not None:
         tokenizer.save(partial)
     describe_files(partial)  # flushes them

@@ -58,7 +58,7 @@ def trace(
                 "what it was made from is not known any more",
                 soft_wrap=True,
             )
-        told = f"[bold red]{len(faults)} links are broken[/]" if faults else "[bold green]all links hold[/]"
+        told = f"[bold red]broken links: {len(faults)}[/]" if faults else "[bold green]all links hold[/]"
         console.print(f"{told}; what is out of date is told by: db1 stale -e {experiment}")
     if faults:
         raise typer.Exit(1)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from assets.data_card import write_data_card
 from assets.evaluation import judge_evaluation
 from assets.resources import Stores
 from pipelines.checkpoints import find_licences, find_tokenizer, make_policy, open_checkpoint
@@ -109,7 +110,7 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Folder to make.", show_default=False)],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
 ) -> None:
-    """Write a checkpoint as a folder that stands alone: safetensors, configuration, tokenizer and model card."""
+    """Write a checkpoint as a folder that stands alone: safetensors, configuration, tokenizer, model and data card."""
     from db1_model.checkpoint import load_checkpoint
     from db1_model.export import export_checkpoint
     from db1_model.model_card import TaskScore, write_card
@@ -137,7 +138,8 @@ def export(
         scores=scores,
         has_tokenizer=text is not None,
     )
-    export_checkpoint(folder, checkpoint, card=card, tokenizer=text, overwrite=overwrite)
+    data_card = write_data_card(stores, files.manifest)
+    export_checkpoint(folder, checkpoint, card=card, data_card=data_card, tokenizer=text, overwrite=overwrite)
     console.print(f"[green]✓[/] {name}, {_count_parameters(files.manifest)}: {escape(str(folder))}", soft_wrap=True)
 
 

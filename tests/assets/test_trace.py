@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from assets.data_card import write_data_card
 from assets.resources import Stores
 from assets.trace import Trace, count_links
 from storage.folder import StoredFolder
@@ -30,7 +31,7 @@ def root(tmp_path: Path) -> Path:
     evaluated = {}
     store(tmp_path, "tokenizer", "tokenizer", "tiny", {}, tokenizer_digest="7e47")
     for task in TASKS:
-        episodes = store(tmp_path, "trajectories", "trajectories", task, {"task": task})
+        episodes = store(tmp_path, "trajectories", "trajectories", task, {"task": task, "num_episodes": 3})
         recipe = {"trajectories": episodes.digest, "vocabulary": VOCABULARY}
         tokens = store(tmp_path, "tokens", "tokens", task, recipe)
         shards[task] = store(tmp_path, "shards", "shards", task, {"tokens": tokens.digest}).digest
@@ -93,3 +94,23 @@ def test_things_of_tasks_need_a_task_and_what_is_missing_is_told_with_its_comman
         trace.begin("tokenz")
     with pytest.raises(ManifestError, match="db1 make checkpoint --experiment tiny"):
         trace.begin("checkpoint")
+
+
+def test_the_data_card_lists_each_task_with_its_digests_and_says_what_was_replaced(root: Path) -> None:
+    stores, checkpoint = Stores(root=str(root)), StoredFolder(root / "checkpoints", "checkpoint", "tiny").read()
+    replaced = StoredFolder(root / "trajectories", "trajectories", TASKS[0]).read().digest
+    shards = StoredFolder(root / "shards", "shards", TASKS[1]).read().digest
+    store(root, "trajectories", "trajectories", TASKS[0], {"task": "another", "num_episodes": 9})
+
+    card = write_data_card(stores, checkpoint)
+
+    first, second = (line for line in card.splitlines() if line.startswith("| `control/"))
+    assert f"`{replaced[:12]}` (replaced since)" in first
+    assert f"`{shards[:12]}`" in second
+    assert "| 0 to 2 |" in second
+    assert "25.00 %" in second
+    assert "not known any more: 1." in card
+    imported = StoredFolder(root / "checkpoints", "checkpoint", "theirs").write(
+        lambda folder: {}, recipe={"deepspeed": "f"}
+    )
+    assert write_data_card(stores, imported) == ""
