@@ -161,14 +161,45 @@ def _read_result(stores: Stores, task_id: str, checkpoint: Manifest) -> TaskRetu
     if (played_by := manifest.metadata["checkpoint"]) != checkpoint.digest:
         fault = f"it is of checkpoint {played_by[:12]}, expected {checkpoint.digest[:12]}"
         raise ManifestError("evaluation", task_id, fault)
-    verdict, facts = judge_evaluation(manifest), manifest.metadata
-    version = manifest.recipe["task_code_version"]
-    return TaskReturns(
-        task_id, facts["returns"], facts["seeds"], verdict.floor, verdict.expert, str(version), manifest.digest
-    )
+    return _measure(manifest)
 
 
 def share_at_half(results: Sequence[TaskReturns]) -> float:
     """Return the share of the tasks with a defined score that reach half of the expert's."""
     scores = [one.score for one in results if one.score is not None]
     return sum(score >= 0.5 for score in scores) / len(scores) if scores else 0.0
+
+
+def reasons_to_train(stores: Stores, experiment: Experiment) -> dict[str, str]:
+    """Return why an experiment's model is behind: tasks that its champion has not, or scores that fell below its own.
+
+    Returns:
+        What was found by ``new_tasks`` and ``share_at_half``, and beside these what it was found in; empty when all is
+        well.
+
+    Raises:
+        ManifestError: If there is no champion or no evaluation yet, or one is damaged.
+    """
+    files = champions_of(stores).open(experiment.name)
+    kept = {one.task: one for one in read_results(files)}
+    tasks, reasons = trained_tasks(stores, experiment), {}
+    if new := [task_id for task_id in tasks if task_id not in kept]:
+        reasons["new_tasks"] = ", ".join(new)
+    shared = [task_id for task_id in tasks if task_id in kept]
+    newest = [_measure(read_evaluation(stores, task_id).manifest) for task_id in shared]
+    before, now = share_at_half([kept[task_id] for task_id in shared]), share_at_half(newest)
+    if now < before:
+        reasons["share_at_half"] = f"{now:.4f}, the champion's is {before:.4f}"
+    found_in = {
+        "champion": files.manifest.digest,
+        "evaluations": recipe_key({one.task: one.evaluation for one in newest}),
+    }
+    return {**reasons, **found_in} if reasons else {}
+
+
+def _measure(manifest: Manifest) -> TaskReturns:
+    verdict, facts = judge_evaluation(manifest), manifest.metadata
+    version = str(manifest.recipe["task_code_version"])
+    return TaskReturns(
+        manifest.name, facts["returns"], facts["seeds"], verdict.floor, verdict.expert, version, manifest.digest
+    )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from assets.contest import reasons_to_train
 from assets.lineage import changed_tasks
 from assets.resources import Stores
 from pipelines.experiments import get_experiment
@@ -42,3 +43,31 @@ def define_new_data_sensor(jobs: list[dg.JobDefinition]) -> dg.SensorDefinition:
         return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "; ".join(reasons))
 
     return new_data
+
+
+def define_behind_champion_sensor(jobs: list[dg.JobDefinition]) -> dg.SensorDefinition:
+    """Define the sensor that makes an experiment whose newest scores, or whose champion's tasks, fall short."""
+
+    @dg.sensor(
+        name="behind_champion",
+        jobs=jobs,
+        minimum_interval_seconds=600,
+        description="Starts an experiment's job when it has tasks that its champion has not, or when fewer of its "
+        "tasks reach half of the expert's score than did with the champion. The job makes what is missing or out of "
+        "date; the checkpoint that comes of it challenges the champion. Each finding starts one run.",
+    )
+    def behind_champion(stores: Stores) -> dg.SensorResult:
+        requests, reasons = [], []
+        for job in jobs:
+            try:
+                found = reasons_to_train(stores, get_experiment(job.name))
+            except ManifestError as error:
+                reasons.append(f"{job.name}: {error.fault}")
+                continue
+            reasons.append(f"{job.name}: not behind")
+            if found:
+                tags = {f"db1/{name}": found[name][:200] for name in ("new_tasks", "share_at_half") if name in found}
+                requests.append(dg.RunRequest(job_name=job.name, run_key=recipe_key(found), tags=tags))
+        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "; ".join(reasons))
+
+    return behind_champion

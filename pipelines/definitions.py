@@ -20,7 +20,7 @@ from assets.shards import shards
 from assets.specialists import define_specialists
 from assets.tokens import define_tokens, tokenizer
 from assets.trajectories import define_trajectories
-from pipelines.automation import define_new_data_sensor, define_retrain_schedule
+from pipelines.automation import define_behind_champion_sensor, define_new_data_sensor, define_retrain_schedule
 from pipelines.experiments import get_experiment
 from pipelines.jobs import define_job
 from pipelines.launchers import ProcessLauncher
@@ -37,6 +37,7 @@ def define(progress: Progress | dg.ResourceDefinition) -> dg.Definitions:
     demo = define_job("demo", "The whole loop on a handful of tasks of every family: minutes on two cores.")
     language = define_job("demo_language", "The demo's tasks, text, pictures and talks in one model: half an hour.")
     full = define_job("full", "The whole loop on all tasks, at DB1's size.")
+    jobs = [demo, language, full]
     by_family = (define_trajectories, define_tokens, define_evaluation)
     checks = (define_expert_check, define_round_trip_check, define_scores_check)
     return dg.Definitions(
@@ -56,9 +57,9 @@ def define(progress: Progress | dg.ResourceDefinition) -> dg.Definitions:
             shards_are_sound,
             champion_is_rightful,
         ],
-        jobs=[demo, language, full],
+        jobs=jobs,
         schedules=[define_retrain_schedule(full)],
-        sensors=[define_new_data_sensor([demo, language, full])],
+        sensors=[define_new_data_sensor(jobs), define_behind_champion_sensor(jobs)],
         resources={
             "stores": Stores(root=Locations.from_environment().root),
             "experiment": get_experiment("demo"),

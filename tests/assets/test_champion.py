@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from assets.checkpoint import checkpoint_folder
-from assets.contest import champions_of, crown
+from assets.contest import champions_of, crown, reasons_to_train
 from assets.evaluation import judge_evaluation
 from assets.resources import Experiment, Progress, Stores
 from pipelines.definitions import define
@@ -200,6 +200,17 @@ def test_a_new_task_is_listed_and_does_not_count(project: Project) -> None:
 
     assert project.champions.read("tiny").serving == challenger
     assert project.told("tasks_apart")["new"] == [TASKS[1]]
+
+
+def test_new_tasks_and_fallen_scores_are_reasons_to_train(project: Project) -> None:
+    one_task = replace(project, experiment=Experiment(**{**TINY.model_dump(), "tasks": TASKS[0]}))
+    champion = one_task.challenge("champion", {TASKS[0]: 0.5})
+
+    assert reasons_to_train(project.stores, one_task.experiment) == {}
+    assert reasons_to_train(project.stores, TINY)["new_tasks"] == TASKS[1]
+    project.evaluate(champion, {TASKS[0]: 0.3})
+    found = reasons_to_train(project.stores, one_task.experiment)
+    assert found["share_at_half"] == "0.0000, the champion's is 1.0000"
 
 
 def test_an_evaluation_of_another_checkpoint_decides_nothing(served: Project) -> None:

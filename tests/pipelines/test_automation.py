@@ -5,7 +5,7 @@ import pytest
 
 from assets.resources import Stores
 from pipelines import automation
-from pipelines.automation import define_new_data_sensor
+from pipelines.automation import define_behind_champion_sensor, define_new_data_sensor
 from pipelines.jobs import define_job
 from storage.manifest import ManifestError
 
@@ -49,6 +49,42 @@ def test_without_a_change_or_a_trained_model_nothing_runs(
     monkeypatch: pytest.MonkeyPatch, changed: dict[str, str] | ManifestError, reason: str
 ) -> None:
     result = evaluate(monkeypatch, changed)
+
+    assert not result.run_requests
+    assert reason in str(result.skip_reason)
+
+
+def look_behind(monkeypatch: pytest.MonkeyPatch, found: dict[str, str] | ManifestError) -> dg.SensorResult:
+    def reasons_to_train(*_: object) -> dict[str, str]:
+        if isinstance(found, ManifestError):
+            raise found
+        return found
+
+    monkeypatch.setattr(automation, "reasons_to_train", reasons_to_train)
+    result = define_behind_champion_sensor([DEMO])(dg.build_sensor_context(resources={"stores": Stores()}))
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def test_scores_below_the_champions_request_one_run_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"share_at_half": "0.5, the champion's is 0.6", "champion": "c", "evaluations": "e"}
+
+    first, again, other = (
+        (look_behind(monkeypatch, one).run_requests or [])[0] for one in (found, found, found | {"evaluations": "f"})
+    )
+
+    assert first.tags["db1/share_at_half"] == found["share_at_half"]
+    assert first.run_key == again.run_key != other.run_key
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [({}, "demo: not behind"), (ManifestError("champion", "demo", "there is none yet"), "demo: there is none yet")],
+)
+def test_without_a_champion_or_when_all_is_well_nothing_runs(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, str] | ManifestError, reason: str
+) -> None:
+    result = look_behind(monkeypatch, found)
 
     assert not result.run_requests
     assert reason in str(result.skip_reason)

@@ -48,6 +48,7 @@ def test_a_familys_data_walk_from_trajectories_to_the_report(family: str) -> Non
     walk = [f"trajectories/{family}", f"tokens/{family}", "shards", "checkpoint", f"evaluation/{family}", "report"]
 
     assert all(before in parents[after] for before, after in itertools.pairwise(walk))
+    assert f"evaluation/{family}" in parents["champion"]
 
 
 def test_every_check_blocks() -> None:
@@ -59,12 +60,12 @@ def test_every_check_blocks() -> None:
     assert all(check.blocking for check in checks)
 
 
-def test_both_jobs_the_schedule_and_the_sensor_are_there() -> None:
+def test_the_jobs_the_schedule_and_the_sensors_are_there() -> None:
     repository = defs.get_repository_def()
 
     assert {"demo", "full"} <= set(repository.job_names)
     assert [schedule.name for schedule in repository.schedule_defs] == ["retrain"]
-    assert [sensor.name for sensor in repository.sensor_defs] == ["new_data"]
+    assert [sensor.name for sensor in repository.sensor_defs] == ["new_data", "behind_champion"]
     assert isinstance(defs.resolve_job_def("demo"), dg.JobDefinition)
 
 
