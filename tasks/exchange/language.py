@@ -11,6 +11,7 @@ from storage.folder import StoredFolder
 from storage.locations import Locations
 from storage.trajectories import KIND, TrajectoryStore
 from tasks.corpora.own import FORMAT_OF, IMAGE_SHAPE, describe_own
+from tasks.exchange.hugging_face import PREFIX, HuggingFaceSource
 from tasks.exchange.importing import ROUTE, Import
 from tasks.exchange.messages import MessageSource
 from tasks.exchange.pairs import PairSource
@@ -51,7 +52,7 @@ def import_language(
 
     Args:
         task: ``text/own``, ``captions/own`` or ``dialogue/own``.
-        source: A file or a folder; a path or a URL.
+        source: A file or a folder; a path or a URL. For ``text`` also ``hf:NAME``, see ``HuggingFaceSource``.
         locations: Where both are stored.
         format: ``text``, ``pairs`` or ``messages``, as the task has it.
         field: The field of JSON, or the column of Parquet, that holds the text, the caption or the messages; empty
@@ -69,7 +70,8 @@ def import_language(
     """
     if (expected := FORMAT_OF.get(task.id)) != format:
         raise ValueError(f"format {format!r} for task {task.id!r}; expected {expected or FORMAT_OF}")
-    opened = _SOURCES[format](source, **({"field": field} if field else {}))
+    is_hub = format == "text" and source.startswith(PREFIX)
+    opened = (HuggingFaceSource if is_hub else _SOURCES[format])(source, **({"field": field} if field else {}))
     recipe = {
         "code_version": CODE_VERSION,
         "task": task.id,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from tasks.corpora.overlap import words_in_common
 from tasks.corpora.own import FORMAT_OF, describe_own
 from tasks.exchange import language
 from tasks.exchange.foreign import ForeignDataError
+from tasks.exchange.hugging_face import HuggingFaceSource
 from tasks.exchange.importing import ImportedEpisodesError, find_imported
 from tasks.exchange.language import import_language
 from tasks.exchange.messages import MessageSource
@@ -104,6 +106,28 @@ def test_files_are_read_from_an_object_store_too(tmp_path: Path) -> None:
         ("a.jsonl, line 1", ("from afar",))
     ]
     assert source.recipe() == TextSource("memory://own").recipe()
+
+
+def test_a_hugging_face_data_set_is_read_by_row(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_dict({"body": ["one", "", "two"], "more": [1, 2, 3]})
+    datasets.DatasetDict({"train": rows}).save_to_disk(str(tmp_path / "set"))
+
+    source = HuggingFaceSource(f"hf:{tmp_path / 'set'}", "body")
+
+    read = list(source)
+    assert [one.answers for one in read if isinstance(one, Sample)] == [("one",), ("two",)]
+    assert [one.where for one in read if isinstance(one, BadSample)] == [f"{tmp_path / 'set'}, row 2"]
+    assert source.recipe() == HuggingFaceSource(f"hf:{tmp_path / 'set'}", "body").recipe()
+    with pytest.raises(ForeignDataError, match=r"the columns \['body', 'more'\].*--field"):
+        HuggingFaceSource(f"hf:{tmp_path / 'set'}")
+
+
+def test_a_hugging_face_data_set_without_the_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+
+    with pytest.raises(ModuleNotFoundError, match=r"the extra 'huggingface' brings it:\n  pip install"):
+        HuggingFaceSource("hf:somebody/something")
 
 
 def test_what_is_bad_is_named_with_its_place_and_the_rest_is_read(tmp_path: Path) -> None:
