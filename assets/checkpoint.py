@@ -6,6 +6,8 @@ import dagster as dg
 
 from assets.materialization import OWNERS, find_or_make, picture, report_one, table
 from assets.resources import Experiment, Launcher, Progress, Stores
+from assets.warm_start import choose_start, locate_start
+from db1_model.config import TrainingConfig
 from db1_model.train import CODE_VERSION, training_recipe
 from storage.folder import StoredFolder
 from storage.manifest import Manifest
@@ -25,28 +27,16 @@ def checkpoint(
     context: dg.AssetExecutionContext, stores: Stores, experiment: Experiment, launcher: Launcher, progress: Progress
 ) -> dg.MaterializeResult:
     """Train, and report what the training process told of its checkpoint."""
-    folder, training = checkpoint_folder(stores, experiment), experiment.training_config
-    recipe = training_recipe(training, stores.shards.read(experiment.name))
-    configuration = {
-        "shards": stores.locations.shards,
-        "index": experiment.name,
-        "checkpoints": stores.locations.checkpoints,
-        "checkpoint": experiment.name,
-        "training": training.to_json(),
-    }
+    folder, index = checkpoint_folder(stores, experiment), stores.shards.read(experiment.name)
+    training = choose_start(stores, experiment, index)
     told: dict[str, Any] = {}
 
     def train() -> Manifest:
-        result, manifest = launcher.train(context, configuration, progress), folder.read()
-        if result.data_version is None or result.data_version.value != manifest.digest:
-            where = folder.place.locate()
-            raise RuntimeError(
-                f"training reported {result.data_version}, but checkpoint {manifest.digest} lies in {where}"
-            )
+        result = launcher.train(context, _configure(stores, experiment, training), progress)
         told.update(result.metadata or {})
-        return manifest
+        return _read_told(folder, result)
 
-    made = find_or_make(lambda: folder.find(recipe), train)
+    made = find_or_make(lambda: folder.find(training_recipe(training, index)), train)
     if training.accelerator == "gpu":
         made = replace(made, gpus=training.devices * training.num_nodes)
     return report_one(made, {**_describe(made.manifest), **told})
@@ -55,6 +45,25 @@ def checkpoint(
 def checkpoint_folder(stores: Stores, experiment: Experiment) -> StoredFolder:
     """Return the folder of an experiment's checkpoint."""
     return StoredFolder(stores.locations.checkpoints, "checkpoint", experiment.name)
+
+
+def _configure(stores: Stores, experiment: Experiment, training: TrainingConfig) -> dict[str, Any]:
+    return {
+        "shards": stores.locations.shards,
+        "index": experiment.name,
+        "checkpoints": stores.locations.checkpoints,
+        "checkpoint": experiment.name,
+        "training": training.to_json(),
+        "start": locate_start(stores, experiment, training),
+    }
+
+
+def _read_told(folder: StoredFolder, told: dg.MaterializeResult) -> Manifest:
+    manifest = folder.read()
+    if told.data_version is None or told.data_version.value != manifest.digest:
+        where = folder.place.locate()
+        raise RuntimeError(f"training reported {told.data_version}, but checkpoint {manifest.digest} lies in {where}")
+    return manifest
 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:

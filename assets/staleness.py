@@ -16,6 +16,7 @@ from assets.selection import trained_tasks
 from assets.shards import index_recipe, shards_recipe
 from assets.tokens import sentences_of, tokenizer_folder, tokenizer_recipe, tokens_recipe
 from assets.trajectories import choose_expert
+from assets.warm_start import choose_start
 from db1_model.train import training_recipe
 from db1_model.vocabulary import Vocabulary
 from storage.folder import StoredFolder
@@ -130,10 +131,13 @@ class Survey:
 
     def _look_at_model(self, tasks: Sequence[str]) -> None:
         stores, experiment, name = self.stores, self.experiment, self.experiment.name
-        checkpoint, training = checkpoint_folder(stores, experiment), experiment.training_config
-        self._look(
-            "checkpoint", checkpoint, [("shards", name)], lambda: training_recipe(training, stores.shards.read(name))
-        )
+        checkpoint = checkpoint_folder(stores, experiment)
+
+        def of_checkpoint() -> Mapping[str, Any]:
+            index = stores.shards.read(name)
+            return training_recipe(choose_start(stores, experiment, index), index)
+
+        self._look("checkpoint", checkpoint, [("shards", name)], of_checkpoint)
 
         def of_evaluation(task_id: str) -> Mapping[str, Any]:
             reference = stores.trajectories.read(task_id).manifest

@@ -131,6 +131,8 @@ class TrainingConfig:
         num_workers: Processes beside each training process that build its batches; 0 for none.
         weights: How much of the training each task gets: fields of ``Weights``, or shares of tasks by id. In JSON also
             the name of a kind such as ``gato``, or the path of a JSON file, which is read at once.
+        warm_start: Where the weights begin: drawn from the seed when empty, ``champion``, which the asset replaces by
+            the digest of the checkpoint that serves, or such a digest.
 
     Raises:
         ValueError: If the weights are none of these.
@@ -159,6 +161,7 @@ class TrainingConfig:
     compile_blocks: bool = False
     num_workers: int = 0
     weights: Mapping[str, Any] | None = None
+    warm_start: str = ""
 
     def __post_init__(self) -> None:
         Weights.read(self.weights)

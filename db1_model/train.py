@@ -2,9 +2,10 @@
 
 The file holds JSON: ``shards`` (root of the shards), ``index`` (name of the shard index), ``checkpoints`` (root of the
 checkpoints), ``checkpoint`` (name of the one to make), ``training`` (a ``TrainingConfig``) and, if it likes,
-``timeout_s`` (how long a process waits for the others before it fails). Killed and started again, it goes on from its
-last training state, also with another number of processes; started again when the checkpoint is there, it does no
-work. ``--audit FOLDER`` writes down which sequences each process trains.
+``timeout_s`` (how long a process waits for the others before it fails) and ``start`` (``root``, ``kind`` and ``name``
+of a stored model whose weights are the first ones). Killed and started again, it goes on from its last training state,
+also with another number of processes; started again when the checkpoint is there, it does no work. ``--audit FOLDER``
+writes down which sequences each process trains.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from db1_model.config import TrainingConfig
 from db1_model.presets import get_preset
 from db1_model.rank import choose_interface, die_with_starter, is_first_rank
 from db1_model.vocabulary import Vocabulary
-from storage.folder import StoredFolder
+from storage.folder import StoredFiles, StoredFolder
 from storage.manifest import Manifest, recipe_key
 from storage.shards import ShardIndex, ShardStore
 
@@ -51,10 +52,11 @@ _EXECUTION = {
 
 
 def training_recipe(training: TrainingConfig, index: ShardIndex) -> dict[str, Any]:
-    """Return what determines a checkpoint: what is trained, the model's sizes and the shards' digest."""
+    """Return what determines a checkpoint: what is trained, from what on, the model's sizes and the shards' digest."""
+    left_out = _EXECUTION if training.warm_start else _EXECUTION | {"warm_start"}
     return {
         "code_version": CODE_VERSION,
-        "training": {name: value for name, value in training.to_json().items() if name not in _EXECUTION},
+        "training": {name: value for name, value in training.to_json().items() if name not in left_out},
         "model": get_preset(training.preset).to_json(),
         "shards": index.digest,
     }
@@ -67,6 +69,7 @@ def train(
     *,
     audit: Path | None = None,
     timeout_s: float = TIMEOUT_S,
+    start: StoredFiles | None = None,
 ) -> Manifest:
     """Train a checkpoint, or go on where a killed run stopped.
 
@@ -76,17 +79,19 @@ def train(
         folder: Where the checkpoint goes; training states lie beside it until it is complete.
         audit: Folder that gets which sequences each process trains.
         timeout_s: How long a process waits for the others before it fails.
+        start: A stored model of the same sizes and vocabulary, whose weights are the first ones.
 
     Returns:
         The checkpoint's manifest.
 
     Raises:
-        ValueError: If the shards were made for another vocabulary than the preset's.
+        ValueError: If the shards were made for another vocabulary than the preset's, or the model to start from is of
+            another vocabulary or of other sizes.
     """
     import lightning
     import torch
 
-    from db1_model.checkpoint import save_checkpoint
+    from db1_model.checkpoint import load_checkpoint, save_checkpoint
     from db1_model.data_module import WindowDataModule
     from db1_model.exposure import measure_exposure
     from db1_model.precision import fast_float32
@@ -114,6 +119,11 @@ def train(
     if states:
         print(f"going on from step {step_of(states[-1])}", flush=True)
     module = TrainingModule(config, training)
+    if start is not None:
+        first = load_checkpoint(start, vocabulary_digest=vocabulary.digest).model
+        if first.config != config:
+            raise ValueError(f"{start.manifest.name!r} has the sizes {first.config}; expected {config}")
+        module.model.load_state_dict(first.state_dict())
     has_images = any(index[task].layout["image"] for task in index)
     module.model.embedding.patches.requires_grad_(has_images)
     trainer = make_trainer(training, run, has_images=has_images, audit=audit, timeout_s=timeout_s)
@@ -172,7 +182,9 @@ def main() -> None:
     training = TrainingConfig.from_json(config["training"])
     index = ShardStore(config["shards"]).read(config["index"])
     folder = StoredFolder(config["checkpoints"], "checkpoint", config["checkpoint"])
-    run = partial(train, training, index, folder, audit=arguments.audit, timeout_s=config.get("timeout_s", TIMEOUT_S))
+    start = StoredFolder(**config["start"]).open() if config.get("start") else None
+    timeout_s = config.get("timeout_s", TIMEOUT_S)
+    run = partial(train, training, index, folder, audit=arguments.audit, timeout_s=timeout_s, start=start)
     if PipesEnvVarParamsLoader().is_dagster_pipes_process() and is_first_rank():
         with open_dagster_pipes() as pipes:
             report(pipes, run())

@@ -13,6 +13,7 @@ from assets.checkpoint import checkpoint_folder
 from assets.contest import champions_of, crown, reasons_to_train
 from assets.evaluation import judge_evaluation
 from assets.resources import Experiment, Progress, Stores
+from assets.warm_start import choose_start, locate_start
 from pipelines.definitions import define
 from pipelines.runs import STAGES, make_stages, plan_runs
 from storage.champions import ChampionStore
@@ -211,6 +212,23 @@ def test_new_tasks_and_fallen_scores_are_reasons_to_train(project: Project) -> N
     project.evaluate(champion, {TASKS[0]: 0.3})
     found = reasons_to_train(project.stores, one_task.experiment)
     assert found["share_at_half"] == "0.0000, the champion's is 1.0000"
+
+
+def test_a_warm_start_is_the_champion_but_not_for_the_training_that_made_it(project: Project) -> None:
+    warm = Experiment(**{**TINY.model_dump(), "training": {**TINY.training, "warm_start": "champion"}})
+    index = project.stores.shards.read("tiny")
+    assert choose_start(project.stores, warm, index).warm_start == ""
+    project.make("champion")
+    assert choose_start(project.stores, warm, index).warm_start == ""
+
+    champion = project.challenge("better", dict.fromkeys(TASKS, 2.0))
+
+    training = choose_start(project.stores, warm, index)
+    assert training.warm_start == champion
+    assert locate_start(project.stores, warm, training)["name"] == f"tiny/{champion[:12]}"
+    larger = Experiment(**{**warm.model_dump(), "training": {"preset": "db1-small", "warm_start": "champion"}})
+    with pytest.raises(ValueError, match=r"'tiny' cannot start from its champion .* expected 8; train from scratch"):
+        choose_start(project.stores, larger, index)
 
 
 def test_an_evaluation_of_another_checkpoint_decides_nothing(served: Project) -> None:

@@ -101,6 +101,24 @@ def test_a_killed_run_with_a_prefetching_worker_ends_with_the_weights_of_an_unin
     assert not list(folder.path.glob("runs/*"))
 
 
+def test_a_warm_start_begins_with_the_weights_of_another_checkpoint_and_its_digest_is_in_the_recipe(
+    shards: str, tmp_path: Path
+) -> None:
+    from db1_model.checkpoint import load_checkpoint
+
+    index, still = ShardStore(shards).read("toy"), {"steps": 1, "learning_rate": 1e-12, "final_learning_rate": 1e-12}
+    folders = [StoredFolder(tmp_path / name, "checkpoint", "toy") for name in ("first", "second")]
+    first = train(replace(TRAINING, steps=2), index, folders[0])
+
+    warm = replace(TRAINING, seed=9, warm_start=first.digest, **still)
+    second = train(warm, index, folders[1], start=folders[0].open())
+
+    before, after = (load_checkpoint(folder.open()).model.state_dict() for folder in folders)
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+    assert second.recipe["training"]["warm_start"] == first.digest
+    assert "warm_start" not in first.recipe["training"]
+
+
 @pytest.mark.slow
 def test_two_processes_train_the_weights_that_one_does(shards: str, tmp_path: Path) -> None:
     from db1_model.checkpoint import load_checkpoint
