@@ -75,7 +75,8 @@ def run_and_kill(
         wait_s: Seconds to wait then.
     """
     prefixes = [f"ip netns exec {name}" for name in names]
-    launcher = {"prefixes": prefixes, "address": ADDRESSES[0], "timeout_s": TIMEOUT_S, "audit": f"{root}/audit"}
+    timeout_s = TIMEOUT_S if victim.startswith("network") else PATIENCE_S
+    launcher = {"prefixes": prefixes, "address": ADDRESSES[0], "timeout_s": timeout_s, "audit": f"{root}/audit"}
     attempt, killed_s = Attempt(victim), time.monotonic()
     process = start_asset(root, training, launcher)
     alarm = threading.Timer(PATIENCE_S, lambda: _end(process, names))  # a hang is a finding, not the end of the table

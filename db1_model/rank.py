@@ -42,16 +42,16 @@ def _wait_for_the_end() -> None:
 
 
 def choose_interface(environment: MutableMapping[str, str]) -> None:
-    """Let Gloo talk through the interface that leads to the first rank; what the user chose stays.
+    """Let Gloo talk through the interface that leads to the first rank's machine; what the user chose stays.
 
     Gloo would take the one that the machine's name stands for, which is often loopback, and reach no other machine.
 
     Args:
-        environment: Gets ``GLOO_SOCKET_IFNAME`` when it has ``MASTER_ADDR``.
+        environment: Gets ``GLOO_SOCKET_IFNAME`` when ``MASTER_ADDR`` is on a network.
     """
     if "MASTER_ADDR" not in environment or "GLOO_SOCKET_IFNAME" in environment:
         return
-    if name := find_interface(environment["MASTER_ADDR"]):
+    if (name := find_interface(environment["MASTER_ADDR"])) not in (None, "lo"):
         environment["GLOO_SOCKET_IFNAME"] = name
 
 

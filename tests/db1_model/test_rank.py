@@ -14,10 +14,10 @@ def test_this_machine_is_reached_through_loopback_and_nowhere_through_nothing() 
     assert find_interface("no such host.invalid") is None
 
 
-def test_gloo_gets_the_interface_that_leads_to_the_first_rank_unless_the_user_chose() -> None:
-    environments = [{"MASTER_ADDR": "127.0.0.1"}, {"MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "ib0"}, {}]
+def test_gloo_keeps_the_interface_that_the_user_chose_and_its_own_on_one_machine() -> None:
+    environments = [{"MASTER_ADDR": "127.0.0.1"}, {"MASTER_ADDR": "10.0.0.1", "GLOO_SOCKET_IFNAME": "ib0"}, {}]
 
     for environment in environments:
         choose_interface(environment)
 
-    assert [environment.get("GLOO_SOCKET_IFNAME") for environment in environments] == ["lo", "ib0", None]
+    assert [environment.get("GLOO_SOCKET_IFNAME") for environment in environments] == [None, "ib0", None]
