@@ -32,7 +32,7 @@ from storage.folder import StoredFiles, StoredFolder
 from storage.manifest import Manifest, recipe_key
 from storage.shards import ShardIndex, ShardStore
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 TIMEOUT_S = 600.0
 """How long a process waits for the others by default; the first one may be writing a large state."""
 

@@ -32,12 +32,12 @@ _DEMO_TRAINING = {
 }
 
 _LANGUAGE_WEIGHTS = {
-    "text/documentation": 0.06,
+    "text/documentation": 0.08,
     "captions/rooms-1": 0.06,
-    "captions/rooms-2": 0.24,
-    "questions/rooms": 0.12,
+    "captions/rooms-2": 0.18,
+    "questions/rooms": 0.10,
     "dialogue/city-questions": 0.05,
-    "dialogue/city-talks": 0.05,
+    "dialogue/city-talks": 0.07,
 }
 """Shares of the demo with language; its control tasks share the rest as in the demo."""
 

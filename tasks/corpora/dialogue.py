@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
@@ -87,17 +87,13 @@ def list_tasks() -> list[Task]:
         "Answer questions about large cities of China.",
         "Answer four questions about a city, one by one.",
     )
-    size = {"licence": "CC-BY-4.0", "text_tokens": 17, "answer_tokens": 6}
+    trip = "Say in which order a round trip through four cities is shortest, and how long it is."
+    describe = partial(describe_course, licence="CC-BY-4.0")
     return [
-        describe_course("dialogue/city-questions", CityLessons(3, is_talk=False), questions, **size),
-        describe_course("dialogue/city-talks", CityLessons(4, is_talk=True), talks, **size),
+        describe("dialogue/city-questions", CityLessons(3, is_talk=False), questions, text_tokens=17, answer_tokens=6),
+        describe("dialogue/city-talks", CityLessons(4, is_talk=True), talks, text_tokens=17, answer_tokens=6),
+        describe("dialogue/trips", TripTalks(7), trip, text_tokens=26, answer_tokens=14),
         describe_own("dialogue/own"),
-        describe_course(
-            "dialogue/trips",
-            TripTalks(7),
-            "Say in which order a round trip through four cities is shortest, and how long it is.",
-            **size | {"text_tokens": 26, "answer_tokens": 14},
-        ),
     ]
 
 

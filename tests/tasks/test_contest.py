@@ -1,19 +1,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from tasks.contest import Rules, TaskReturns, compare
 
 RULES = Rules(draws=2000)
 
 
-def played(task: str, returns: Sequence[float], *, first_seed: int = 100, expert: float = 10.0) -> TaskReturns:
-    return TaskReturns(task, list(returns), range(first_seed, first_seed + len(returns)), floor=0.0, expert=expert)
+def played(task: str, returns: ArrayLike, *, first_seed: int = 100, expert: float = 10.0) -> TaskReturns:
+    listed = np.asarray(returns, float).tolist()
+    return TaskReturns(task, listed, range(first_seed, first_seed + len(listed)), floor=0.0, expert=expert)
 
 
 def noise(count: int, *, seed: int, mean: float) -> list[float]:
