@@ -78,7 +78,7 @@ def compare(rounds: int, batch: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Measure how training scales to two nodes.")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind, in turn; medians are shown")
-    parser.add_argument("--batch", type=int, default=64, help="sequences a step, shared by the nodes")
+    parser.add_argument("--batch", type=int, default=128, help="sequences a step, shared by the nodes")
     arguments = parser.parse_args()
     if why := why_no_nodes():
         sys.exit(f"no nodes can be made here: {why}")
