@@ -39,5 +39,5 @@ def draw_differences(differences: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set_ylim(len(differences) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("challenger minus champion, in % of the way from floor to expert; upright: what is allowed")
+        axes.set_xlabel("challenger minus champion, % of the way from floor to expert (bars: what is allowed)")
     return figure
