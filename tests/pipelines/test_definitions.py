@@ -63,7 +63,7 @@ def test_every_check_blocks() -> None:
 def test_the_jobs_the_schedule_and_the_sensors_are_there() -> None:
     repository = defs.get_repository_def()
 
-    assert {"demo", "full"} <= set(repository.job_names)
+    assert {"demo", "demo_language", "full"} <= set(repository.job_names)
     assert [schedule.name for schedule in repository.schedule_defs] == ["retrain"]
     assert {sensor.name for sensor in repository.sensor_defs} == {"new_data", "behind_champion"}
     assert isinstance(defs.resolve_job_def("demo"), dg.JobDefinition)
