@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from assets.resources import Experiment, Progress, Stores
 from assets.selection import trained_tasks
 from storage.folder import StoredFolder
 from storage.manifest import MANIFEST_NAME, Manifest
+from storage.trajectories import StoredTrajectory
 from tasks.charts import draw_threshold_curve, to_png
 from tasks.records import CheckpointFacts, EvaluationRecord, TaskLineage
 from tasks.registry import families, get_task
@@ -38,29 +39,36 @@ def report(stores: Stores, experiment: Experiment, progress: Progress) -> dg.Mat
     folder = report_folder(stores, experiment)
     checkpoint = checkpoint_folder(stores, experiment).read()
     stored = {task_id: read_evaluation(stores, task_id) for task_id in trained_tasks(stores, experiment)}
-    evaluations = {task_id: one.manifest for task_id, one in stored.items()}
-    spoken = [task_id for task_id, one in stored.items() if one.schema.action.kind == "text"]
-    digests = {task_id: manifest.digest for task_id, manifest in evaluations.items()}
-    recipe = {"code_version": CODE_VERSION, "checkpoint": checkpoint.digest, "evaluations": digests}
-    recipe |= language_recipe(spoken)
+    recipe = report_recipe(checkpoint, stored)
 
     def fill(path: Path) -> dict[str, Any]:
         records = [_record(stores, task_id, experiment, progress) for task_id in stored]
         lineage = [_lineage(stores, task_id) for task_id in stored]
-        language = read_language(stores, experiment, progress, spoken)
+        language = read_language(stores, experiment, progress, _find_spoken(stored))
         write_report(path, build_report(records, _checkpoint_facts(checkpoint, made_at), lineage, language))
         return {"language": language.measures} if language else {}
 
     made_at = checkpoint_folder(stores, experiment).place.entries("")[MANIFEST_NAME].modified
     made = find_or_make(lambda: folder.find(recipe), lambda: folder.write(fill, recipe=recipe))
-    verdicts = [judge_evaluation(manifest) for manifest in evaluations.values()]
+    verdicts = [judge_evaluation(one.manifest) for one in stored.values()]
     told = {**_describe(verdicts), **made.manifest.metadata.get("language", {})}
     return report_one(made, {"page": dg.MetadataValue.path(folder.open().path(PAGE)), **told})
+
+
+def report_recipe(checkpoint: Manifest, stored: Mapping[str, StoredTrajectory]) -> dict[str, Any]:
+    """Return what the report of a checkpoint's evaluations, by task id, is made from."""
+    digests = {task_id: one.manifest.digest for task_id, one in stored.items()}
+    recipe = {"code_version": CODE_VERSION, "checkpoint": checkpoint.digest, "evaluations": digests}
+    return recipe | language_recipe(_find_spoken(stored))
 
 
 def report_folder(stores: Stores, experiment: Experiment) -> StoredFolder:
     """Return the folder of an experiment's report."""
     return StoredFolder(stores.locations.report, "report", experiment.name)
+
+
+def _find_spoken(stored: Mapping[str, StoredTrajectory]) -> list[str]:
+    return [task_id for task_id, one in stored.items() if one.schema.action.kind == "text"]
 
 
 def _record(stores: Stores, task_id: str, experiment: Experiment, progress: Progress) -> EvaluationRecord:

@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from assets import report as report_stage
 from assets.catalogue import catalogue_recipe
 from assets.checkpoint import checkpoint_folder
 from assets.differences import compare_recipes
 from assets.evaluation import evaluation_recipe
-from assets.report import report_folder
+from assets.report import report_folder, report_recipe
 from assets.resources import Experiment, Stores
 from assets.selection import trained_tasks
 from assets.shards import index_recipe, shards_recipe
@@ -149,9 +148,9 @@ class Survey:
             self._look("evaluation", folder, made_from, lambda task_id=task_id: of_evaluation(task_id))
 
         def of_report() -> Mapping[str, Any]:
-            digests = {task_id: folder.read_manifest().digest for task_id, folder in folders.items()}
-            code = {"code_version": report_stage.CODE_VERSION}
-            return {**code, "checkpoint": checkpoint.read_manifest().digest, "evaluations": digests}
+            return report_recipe(
+                checkpoint.read_manifest(), {task_id: stores.evaluation.read(task_id) for task_id in tasks}
+            )
 
         made_from = [("checkpoint", name), *(("evaluation", task_id) for task_id in tasks)]
         self._look("report", report_folder(stores, experiment), made_from, of_report)
