@@ -45,7 +45,7 @@ def db1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     [
         (["make", "tokenz"], "unknown stage 'tokenz'; expected one of specialists, trajectories, catalogue, tokenizer"),
         (["make", "tokens", "control/CartPol"], "unknown task 'control/CartPol'; did you mean control/CartPole"),
-        (["make", "tokens", "-e", "dem"], "unknown experiment 'dem'; expected one of demo, demo_language, proof, small"),
+        (["make", "tokens", "-e", "dem"], "unknown experiment 'dem'; expected one of demo, demo_language, proof"),
         (["make", "tokens", "control/CartPole"], "db1 make"),
         (["make", "specialists", "control"], "the expert of no task of control is a specialist"),
         (["scores"], "db1 make evaluation control/CartPole"),
