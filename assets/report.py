@@ -14,7 +14,7 @@ from assets.materialization import OWNERS, find_or_make, picture, report_one, ta
 from assets.resources import Experiment, Progress, Stores
 from assets.selection import trained_tasks
 from storage.folder import StoredFolder
-from storage.manifest import MANIFEST_NAME, Manifest
+from storage.manifest import Manifest
 from storage.trajectories import StoredTrajectory
 from tasks.charts import draw_threshold_curve, to_png
 from tasks.records import CheckpointFacts, EvaluationRecord, TaskLineage
@@ -48,7 +48,7 @@ def report(stores: Stores, experiment: Experiment, progress: Progress) -> dg.Mat
         write_report(path, build_report(records, _checkpoint_facts(checkpoint, made_at), lineage, language))
         return {"language": language.measures} if language else {}
 
-    made_at = checkpoint_folder(stores, experiment).place.entries("")[MANIFEST_NAME].modified
+    made_at = checkpoint_folder(stores, experiment).made_at
     made = find_or_make(lambda: folder.find(recipe), lambda: folder.write(fill, recipe=recipe))
     verdicts = [judge_evaluation(one.manifest) for one in stored.values()]
     told = {**_describe(verdicts), **made.manifest.metadata.get("language", {})}

@@ -12,7 +12,7 @@ from assets.materialization import find_making
 from assets.resources import Stores
 from storage.folder import StoredFolder, stored_names
 from storage.inventory import SHELVES, Shelf
-from storage.manifest import MANIFEST_NAME, Manifest, ManifestError
+from storage.manifest import Manifest, ManifestError
 
 _SHELVES: Mapping[str, Shelf] = {shelf.folder: shelf for shelf in SHELVES}
 _FOLDERS = {"checkpoint": "checkpoints", "shards": "shards/_index"}
@@ -125,14 +125,13 @@ class Trace:
                 fault = fault or error.fault
                 continue
             if used(manifest) == digest:
-                made_at = folder.place.entries("")[MANIFEST_NAME].modified
                 facts = describe_thing(self.stores, shelf, manifest, task=self.task)
                 return Link(
                     shelf=shelf.folder,
                     name=candidate,
                     digest=manifest.digest,
                     manifest=manifest,
-                    made_at=made_at,
+                    made_at=folder.made_at,
                     facts=facts | self._recorded(shelf, manifest),
                     inputs=tuple(self._inputs(shelf.folder, manifest)),
                 )

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import dagster as dg
 
 from assets.contest import reasons_to_train
 from assets.lineage import changed_tasks
-from assets.resources import Stores
+from assets.resources import Experiment, Stores
 from pipelines.experiments import get_experiment
 from storage.manifest import ManifestError, recipe_key
 
@@ -29,18 +31,12 @@ def define_new_data_sensor(jobs: list[dg.JobDefinition]) -> dg.SensorDefinition:
         description="Starts an experiment's job when the expert episodes of its tasks are not those it was trained on.",
     )
     def new_data(stores: Stores) -> dg.SensorResult:
-        requests, reasons = [], []
-        for job in jobs:
-            try:
-                changed = changed_tasks(stores, get_experiment(job.name))
-            except ManifestError as error:
-                reasons.append(f"{job.name}: {error.fault}")
-                continue
-            reasons.append(f"{job.name}: {len(changed)} tasks changed")
-            if changed:
-                tags = {"db1/changed_tasks": ", ".join(list(changed)[:10])}
-                requests.append(dg.RunRequest(job_name=job.name, run_key=recipe_key(changed), tags=tags))
-        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "; ".join(reasons))
+        return _request_runs(
+            jobs,
+            lambda experiment: changed_tasks(stores, experiment),
+            tags=lambda changed: {"db1/changed_tasks": ", ".join(list(changed)[:10])},
+            nothing="0 tasks changed",
+        )
 
     return new_data
 
@@ -57,17 +53,33 @@ def define_behind_champion_sensor(jobs: list[dg.JobDefinition]) -> dg.SensorDefi
         "date; the checkpoint that comes of it challenges the champion. Each finding starts one run.",
     )
     def behind_champion(stores: Stores) -> dg.SensorResult:
-        requests, reasons = [], []
-        for job in jobs:
-            try:
-                found = reasons_to_train(stores, get_experiment(job.name))
-            except ManifestError as error:
-                reasons.append(f"{job.name}: {error.fault}")
-                continue
-            reasons.append(f"{job.name}: not behind")
-            if found:
-                tags = {f"db1/{name}": found[name][:200] for name in ("new_tasks", "share_at_half") if name in found}
-                requests.append(dg.RunRequest(job_name=job.name, run_key=recipe_key(found), tags=tags))
-        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "; ".join(reasons))
+        shown = "new_tasks", "share_at_half"
+        return _request_runs(
+            jobs,
+            lambda experiment: reasons_to_train(stores, experiment),
+            tags=lambda found: {f"db1/{name}": found[name][:200] for name in shown if name in found},
+            nothing="not behind",
+        )
 
     return behind_champion
+
+
+def _request_runs(
+    jobs: Iterable[dg.JobDefinition],
+    find: Callable[[Experiment], dict[str, str]],
+    *,
+    tags: Callable[[dict[str, str]], dict[str, str]],
+    nothing: str,
+) -> dg.SensorResult:
+    """Ask for one run of each job for each thing that is found about its experiment; say why where none is."""
+    requests, reasons = [], []
+    for job in jobs:
+        try:
+            found = find(get_experiment(job.name))
+        except ManifestError as error:
+            reasons.append(f"{job.name}: {error.fault}")
+            continue
+        reasons.append(f"{job.name}: {nothing}")
+        if found:
+            requests.append(dg.RunRequest(job_name=job.name, run_key=recipe_key(found), tags=tags(found)))
+    return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "; ".join(reasons))

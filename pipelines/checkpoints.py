@@ -10,7 +10,7 @@ from db1_model.windows import choose_prompt
 from pipelines.experiments import EXPERIMENTS
 from storage.champions import KEPT
 from storage.folder import StoredFiles, StoredFolder, stored_names
-from storage.manifest import MANIFEST_NAME, Manifest, ManifestError
+from storage.manifest import Manifest, ManifestError
 from tasks.registry import get_task
 from tasks.task import Task, schema_of
 
@@ -47,7 +47,7 @@ def newest_checkpoint(stores: Stores) -> str | None:
     trained, champions = stores.locations.checkpoints, champions_of(stores)
     folders = {name: StoredFolder(trained, "checkpoint", name) for name in stored_names(trained)}
     folders |= {f"{name}{CHAMPION}": champions.record(name) for name in champions.experiments()}
-    made_at = {name: folder.place.entries("")[MANIFEST_NAME].modified for name, folder in folders.items()}
+    made_at = {name: folder.made_at for name, folder in folders.items()}
     newest = max(made_at, key=lambda name: (made_at[name], name), default=None)
     return f"{newest}{CHAMPION}" if f"{newest}{CHAMPION}" in folders else newest
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from assets.resources import Stores
-from db1_model.text import TextStream, TextTokenizer
+from db1_model.text import TextStream
 from pipelines.checkpoints import make_policy, newest_checkpoint, open_checkpoint, open_tokenizer, trained_tasks_of
 from storage.episode import Schema
 from storage.locations import Locations
@@ -121,12 +121,11 @@ class _Speaker:
         name: The checkpoint.
         schema: The steps of the task whose way of answering it is.
         policy: A policy of one slot.
-        tokenizer: That of the policy.
     """
 
-    def __init__(self, name: str, schema: Schema, policy: DB1Policy, tokenizer: TextTokenizer) -> None:
+    def __init__(self, name: str, schema: Schema, policy: DB1Policy) -> None:
         self.name, self.schema, self.policy = name, schema, policy
-        self._stream, self._has_ended = TextStream(tokenizer), True
+        self._stream, self._has_ended = TextStream(policy.tokenizer), True
         policy.tell = self._say
 
     def _say(self, tokens: NDArray[np.int64]) -> None:
@@ -179,4 +178,4 @@ def _open(task_id: str, model: str, temperature: float, seed: int) -> _Speaker:
     if task_id not in trained:
         console.print(f"[yellow]{escape(name)} was not trained on {task_id}, or its shards are not here[/]")
     policy, _ = make_policy(stores, name, task, num_slots=1, device="cpu", temperature=temperature, seed=seed)
-    return _Speaker(name, schema, policy, open_tokenizer(stores, name))
+    return _Speaker(name, schema, policy)

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,11 @@ class StoredFolder:
         for fault in self.place.faults(manifest, check="sizes").values():
             raise ManifestError(self.kind, self.name, fault)
         return manifest
+
+    @property
+    def made_at(self) -> datetime:
+        """When what is there was finished."""
+        return self.place.entries("")[MANIFEST_NAME].modified
 
     def read_manifest(self) -> Manifest:
         """Return the manifest, whatever became of the files.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.corpora.courses import is_same
-from tasks.corpora.lesson import TURNS, Turn, draw_one
+from tasks.corpora.lesson import NUMBERS, TURNS, Turn, draw_one
 from tasks.corpora.rooms import TILE
 from tasks.sokoban.level import BOX, BOX_ON_GOAL, FLOOR, GOAL, PLAYER, PLAYER_ON_GOAL, WALL, Level
 from tasks.sokoban.room import carve_room
@@ -18,7 +18,6 @@ SIDE = 5
 """Cells of a board's side, without the walls around it."""
 
 _MOST_BOXES = 4
-_NUMBERS = ("none", "one", "two", "three", "four")
 _NAMES = {FLOOR: "nothing", GOAL: "a goal", BOX: "a box", BOX_ON_GOAL: "a box on a goal", WALL: "a wall"}
 _SIDES = {"above": (-1, 0), "below": (1, 0), "left of": (0, -1), "right of": (0, 1)}
 _COUNTED = {
@@ -59,7 +58,7 @@ def list_sentences() -> list[str]:
     """Return the questions and the answers, from which a tokenizer learns its words."""
     asked = [form.format(what=what) for form in _HOW_MANY for what in _COUNTED]
     asked += [form.format(side=side) for form in _WHAT for side in _SIDES]
-    return [*asked, *_NAMES.values(), *_NUMBERS]
+    return [*asked, *_NAMES.values(), *NUMBERS]
 
 
 def is_held_out(cells: NDArray[np.int64]) -> bool:
@@ -94,7 +93,7 @@ def _draw_board(rng: np.random.Generator, *, held_out: bool) -> NDArray[np.int64
 def _ask(rng: np.random.Generator, cells: NDArray[np.int64]) -> Turn:
     if rng.random() < 0.5:
         what = draw_one(rng, list(_COUNTED))
-        question, answer = draw_one(rng, _HOW_MANY).format(what=what), _NUMBERS[int(_COUNTED[what](cells))]
+        question, answer = draw_one(rng, _HOW_MANY).format(what=what), NUMBERS[int(_COUNTED[what](cells))]
     else:
         side = draw_one(rng, list(_SIDES))
         (row,), (column,) = np.nonzero((cells == PLAYER) | (cells == PLAYER_ON_GOAL))

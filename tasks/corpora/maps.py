@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from storage.manifest import recipe_key
 from tasks.corpora.geography import spread_cities
-from tasks.corpora.lesson import TURNS, Turn, draw_one
+from tasks.corpora.lesson import TURNS, Turn, draw_one, is_one_in_five
 from tasks.task import EVALUATION_SEED
 from tasks.tsp.cities import coordinates
 from tasks.tsp.projection import project
@@ -61,7 +60,7 @@ def list_sentences() -> list[str]:
 
 def is_held_out(names: Sequence[str]) -> bool:
     """Return whether three cities occur together in evaluation alone; about one three in five does."""
-    return int(recipe_key({"cities": sorted(names)})[:8], 16) % 5 == 0
+    return is_one_in_five(cities=sorted(names))
 
 
 def render_map(stops: Sequence[int]) -> NDArray[np.uint8]:

@@ -8,13 +8,12 @@ import numpy as np
 from tasks.corpora import boards
 from tasks.corpora.boards import BoardQuestions
 from tasks.corpora.courses import describe_course, is_same
-from tasks.corpora.lesson import TURNS, Turn, draw_one
+from tasks.corpora.lesson import NUMBERS, TURNS, Turn, draw_one
 from tasks.corpora.rooms import COLOURS, COMBINATIONS, SIDE, TILE, Thing, draw_room, render_room
 from tasks.corpora.sentences import RELATIONS, relations_of
 from tasks.task import EVALUATION_SEED, Task
 
 MOST_THINGS = 4
-NUMBERS = ("none", "one", "two", "three", "four")
 NOUNS = ("ball", "box", "key", "door")
 _Asker = Callable[[np.random.Generator, Sequence[Thing]], tuple[str, str]]  # question and answer about a room
 

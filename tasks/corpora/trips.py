@@ -8,10 +8,9 @@ from itertools import pairwise, permutations
 
 import numpy as np
 
-from storage.manifest import recipe_key
 from tasks.corpora.courses import is_same
 from tasks.corpora.geography import largest_cities, spread_cities, ways_m
-from tasks.corpora.lesson import TURNS, Turn, draw_one
+from tasks.corpora.lesson import TURNS, Turn, draw_one, is_one_in_five
 from tasks.task import EVALUATION_SEED
 
 STOPS = 4
@@ -77,7 +76,7 @@ def list_sentences() -> list[str]:
 
 def is_held_out(cities: Sequence[str]) -> bool:
     """Return whether four cities occur together in evaluation alone; about one four in five does."""
-    return int(recipe_key({"trip": sorted(cities)})[:8], 16) % 5 == 0
+    return is_one_in_five(trip=sorted(cities))
 
 
 def find_trip(cities: Sequence[str]) -> Trip:

@@ -110,27 +110,17 @@ def import_episodes(
     if limit < 0:
         raise ValueError(f"the limit is {limit} episodes; expected at least 1, or 0 for all")
     opened, schema = open_source(source, format), schema_of(task)
-    recipe = {
-        "code_version": CODE_VERSION,
-        "task": task.id,
-        "task_code_version": task.code_version,
-        "floor": task.floor,
-        "first_evaluation_seed": EVALUATION_SEED,
-        "num_evaluation_episodes": PROOF_EPISODES,
-        ROUTE: {
-            "format": format,
-            "files": [[file.name, file.sha256] for file in opened.files],
-            "limit": limit,
-            "clip_actions": clip_actions,
-        },
+    origin = {
+        "format": format,
+        "files": [[file.name, file.sha256] for file in opened.files],
+        "limit": limit,
+        "clip_actions": clip_actions,
     }
+    recipe = import_recipe(task, CODE_VERSION, origin)
     if found := store.find(task.id, recipe):
         return Import(found, found=True)
-    if not replace and (folder := StoredFolder(store.root, KIND, task.id)).exists:
-        raise ValueError(
-            f"other trajectories of task {task.id!r} are stored in {folder.place.locate()}; to put the imported ones "
-            "in their place, add --replace"
-        )
+    if not replace:
+        refuse_to_replace(task, store)
     returns: list[float] = []
     lengths: list[int] = []
 
@@ -153,6 +143,38 @@ def import_episodes(
         }
 
     return Import(store.write(task.id, schema, track(episodes()), recipe=recipe, metadata=metadata), found=False)
+
+
+def import_recipe(task: Task, code_version: str, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what imported trajectories of a task are made from.
+
+    Args:
+        task: The task.
+        code_version: Of what imports them.
+        origin: The files and the choices of the import, as JSON values.
+    """
+    return {
+        "code_version": code_version,
+        "task": task.id,
+        "task_code_version": task.code_version,
+        "floor": task.floor,
+        "first_evaluation_seed": EVALUATION_SEED,
+        "num_evaluation_episodes": PROOF_EPISODES,
+        ROUTE: dict(origin),
+    }
+
+
+def refuse_to_replace(task: Task, store: TrajectoryStore) -> None:
+    """Refuse an import that would replace what is stored of a task.
+
+    Raises:
+        ValueError: If something is.
+    """
+    if (folder := StoredFolder(store.root, KIND, task.id)).exists:
+        raise ValueError(
+            f"other trajectories of task {task.id!r} are stored in {folder.place.locate()}; to put the imported ones "
+            "in their place, add --replace"
+        )
 
 
 def find_imported(task: Task, store: TrajectoryStore) -> Manifest | None:

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from storage.episode import Episode
-from storage.folder import StoredFolder
 from storage.locations import Locations
-from storage.trajectories import KIND, TrajectoryStore
+from storage.trajectories import TrajectoryStore
 from tasks.corpora.own import FORMAT_OF, IMAGE_SHAPE, describe_own
 from tasks.exchange.hugging_face import PREFIX, HuggingFaceSource
-from tasks.exchange.importing import ROUTE, Import
+from tasks.exchange.importing import ROUTE, Import, import_recipe, refuse_to_replace
 from tasks.exchange.messages import MessageSource
 from tasks.exchange.pairs import PairSource
 from tasks.exchange.samples import Sample, SampleSource
@@ -72,23 +71,12 @@ def import_language(
         raise ValueError(f"format {format!r} for task {task.id!r}; expected {expected or FORMAT_OF}")
     is_hub = format == "text" and source.startswith(PREFIX)
     opened = (HuggingFaceSource if is_hub else _SOURCES[format])(source, **({"field": field} if field else {}))
-    recipe = {
-        "code_version": CODE_VERSION,
-        "task": task.id,
-        "task_code_version": task.code_version,
-        "floor": task.floor,
-        "first_evaluation_seed": EVALUATION_SEED,
-        "num_evaluation_episodes": PROOF_EPISODES,
-        ROUTE: {"format": format, "limit": limit, **opened.recipe()},
-    }
+    recipe = import_recipe(task, CODE_VERSION, {"format": format, "limit": limit, **opened.recipe()})
     store, corpora = TrajectoryStore(locations.trajectories), TrajectoryStore(locations.corpora)
     if (found := store.find(task.id, recipe)) and corpora.find(task.id, recipe):
         return Import(found, found=True)
-    if not replace and (folder := StoredFolder(store.root, KIND, task.id)).exists and found is None:
-        raise ValueError(
-            f"other trajectories of task {task.id!r} are stored in {folder.place.locate()}; to put the imported ones "
-            "in their place, add --replace"
-        )
+    if not replace and found is None:
+        refuse_to_replace(task, store)
     samples, schema = SortedSamples(opened, limit=limit, most_bad=most_bad), schema_of(task)
 
     def episodes(chosen: Iterator[Sample], first_seed: int) -> Iterator[Episode]:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from assets.resources import Experiment, Progress
+from pipelines.cli import main
 from pipelines.definitions import define
 from pipelines.runs import make_stages, plan_runs
 
@@ -18,6 +21,23 @@ TINY = Experiment(
     num_processes=1,
     training={"steps": 1, "batch_windows": 3, "warmup_steps": 0},
 )
+
+
+Command = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run_db1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run the command; return its exit code and all that it printed."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["db1", *arguments])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        captured = capsys.readouterr()
+        return int(exited.value.code or 0), captured.out + captured.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

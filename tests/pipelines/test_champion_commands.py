@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,6 @@ from assets.resources import Experiment, Stores
 from assets.tokens import tokenizer_folder
 from pipelines import experiments
 from pipelines.checkpoints import make_policy, newest_checkpoint, open_checkpoint, open_tokenizer, trained_tasks_of
-from pipelines.cli import main
 from storage.champions import Decision
 from tasks.contest import TaskReturns
 from tasks.registry import get_task
@@ -59,18 +57,10 @@ def rename(stores: Stores) -> None:
 
 
 @pytest.fixture
-def db1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def db1(monkeypatch: pytest.MonkeyPatch, run_db1: Command) -> Command:
     """Run the command; return its exit code and all that it printed."""
     monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["db1", *arguments])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        captured = capsys.readouterr()
-        return int(exited.value.code or 0), captured.out + captured.err
-
-    return run
+    return run_db1
 
 
 def test_the_champion_is_shown_with_its_scores_and_its_history(stores: Stores, db1: Command) -> None:

@@ -23,21 +23,13 @@ Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def db1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def db1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_db1: Command) -> Command:
     """Run the command in an empty project; return its exit code and all that it printed."""
     shutil.copy(ROOT / "dagster.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DB1_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["db1", *arguments])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        captured = capsys.readouterr()
-        return int(exited.value.code or 0), captured.out + captured.err
-
-    return run
+    return run_db1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from assets.tokens import read_tokenizer, tokenizer_folder
 from db1_model.layout import StepLayout
 from db1_model.sequence import encode_episode
 from db1_model.text import TextTokenizer
-from pipelines.cli import main
 from pipelines.experiments import get_experiment
 from storage.episode import Episode
 from tasks.registry import get_task
@@ -44,18 +42,10 @@ def stores(tmp_path: Path) -> Stores:
 
 
 @pytest.fixture
-def db1(stores: Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def db1(stores: Stores, monkeypatch: pytest.MonkeyPatch, run_db1: Command) -> Command:
     """Run the command on these stores; return its exit code and all that it printed."""
     monkeypatch.setenv("DB1_DATA", stores.root)
-
-    def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["db1", *arguments])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        captured = capsys.readouterr()
-        return int(exited.value.code or 0), captured.out + captured.err
-
-    return run
+    return run_db1
 
 
 def test_a_step_is_shown_as_tokens_and_back_and_what_its_numbers_lose(db1: Command) -> None:
