@@ -94,7 +94,7 @@ def _bleu(captions: Sequence[str], references: Sequence[Sequence[str]]) -> tuple
 
 
 def _cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.cider.cider import Cider  # pyright: ignore[reportMissingImports]  # of an extra
 
     known = {place: list(some) for place, some in enumerate(references)}
     return float(Cider().compute_score(known, {place: [one] for place, one in enumerate(captions)})[0])
