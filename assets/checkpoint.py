@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.live import observe_training
 from assets.materialization import OWNERS, find_or_make, picture, report_one, table
 from assets.resources import Experiment, Launcher, Progress, Stores
 from assets.warm_start import choose_start, locate_start
@@ -29,14 +30,15 @@ def checkpoint(
     """Train, and report what the training process told of its checkpoint."""
     folder, index = checkpoint_folder(stores, experiment), stores.shards.read(experiment.name)
     training = choose_start(stores, experiment, index)
-    told: dict[str, Any] = {}
+    recipe, told = training_recipe(training, index), dict[str, Any]()
 
     def train() -> Manifest:
-        result = launcher.train(context, _configure(stores, experiment, training), progress)
+        with observe_training(context, folder, recipe):
+            result = launcher.train(context, _configure(stores, experiment, training), progress)
         told.update(result.metadata or {})
         return _read_told(folder, result)
 
-    made = find_or_make(lambda: folder.find(training_recipe(training, index)), train)
+    made = find_or_make(lambda: folder.find(recipe), train)
     if training.accelerator == "gpu":
         made = replace(made, gpus=training.devices * training.num_nodes)
     return report_one(made, {**_describe(made.manifest), **told})

@@ -27,9 +27,10 @@ from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pi
 from db1_model.config import TrainingConfig
 from db1_model.presets import get_preset
 from db1_model.rank import choose_interface, die_with_starter, is_first_rank
+from db1_model.training_log import log_path, read_training_log, run_folder
 from db1_model.vocabulary import Vocabulary
 from storage.folder import StoredFiles, StoredFolder
-from storage.manifest import Manifest, recipe_key
+from storage.manifest import Manifest
 from storage.shards import ShardIndex, ShardStore
 
 CODE_VERSION = "4"
@@ -96,7 +97,7 @@ def train(
     from db1_model.exposure import measure_exposure
     from db1_model.precision import fast_float32
     from db1_model.trainer import make_trainer
-    from db1_model.training import TrainingModule, find_states, read_training_log, step_of
+    from db1_model.training import TrainingModule, find_states, step_of
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
@@ -113,7 +114,7 @@ def train(
         )
     torch.set_num_threads(training.threads)
     lightning.seed_everything(training.seed, verbose=False)
-    run = folder.path / "runs" / recipe_key(recipe)[:16]
+    run = run_folder(folder, recipe)
     run.mkdir(parents=True, exist_ok=True)
     states = find_states(run)
     if states:
@@ -140,7 +141,7 @@ def train(
         recipe=recipe,
         step=trainer.global_step,
         metadata={
-            "log": read_training_log(run / "log.jsonl"),
+            "log": read_training_log(log_path(run)),
             "mixture": [asdict(task) for task in measure_exposure(index, config, training, steps=trainer.global_step)],
             "execution": {name: value for name, value in training.to_json().items() if name in _EXECUTION},
             "world_size": trainer.world_size,

@@ -9,6 +9,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from db1_model.audit import SequenceAudit
 from db1_model.config import TrainingConfig
 from db1_model.training import TrainingLog, TrainingState, find_states, step_of
+from db1_model.training_log import log_path
 
 
 def make_trainer(
@@ -39,7 +40,7 @@ def make_trainer(
         gradient_clip_val=training.clip_norm,
         callbacks=[
             *([SequenceAudit(audit)] if audit else []),  # before the states, which then rest on what is written down
-            TrainingLog(run / "log.jsonl", training, first_step=first_step, every_steps=max(1, training.steps // 200)),
+            TrainingLog(log_path(run), training, first_step=first_step, every_steps=max(1, training.steps // 200)),
             TrainingState(run, every_steps=training.checkpoint_every, keep=training.keep),
         ],
         use_distributed_sampler=False,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from db1_model.config import ModelConfig, TrainingConfig
+from db1_model.training_log import read_training_log
 from db1_model.transformer import DB1
 from storage.manifest import write_atomically
 
@@ -258,10 +259,3 @@ def find_states(folder: Path) -> list[Path]:
 def step_of(state: Path) -> int:
     """Return the number of optimiser steps that a training state was saved after."""
     return int(state.stem.removeprefix("step-"))
-
-
-def read_training_log(path: Path) -> list[dict[str, float]]:
-    """Return the rows of a training log; a half-written last line, as a kill leaves it, is left out."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]

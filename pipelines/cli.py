@@ -20,6 +20,7 @@ from pipelines import (
     import_commands,
     language_commands,
     lineage_commands,
+    log_commands,
     model_commands,
     plan_commands,
     store_commands,
@@ -119,6 +120,7 @@ app.command()(lineage_commands.trace)
 app.command()(lineage_commands.stale)
 app.command()(plan_commands.plan)
 app.command("clean")(store_commands.remove_strays)
+model_commands.checkpoints.command("log")(log_commands.write_log)
 app.add_typer(model_commands.checkpoints, name="checkpoint")
 
 

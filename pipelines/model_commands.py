@@ -22,7 +22,7 @@ from tasks.rollout import roll_out
 from tasks.scores import judge
 from tasks.task import EVALUATION_SEED
 
-checkpoints = typer.Typer(no_args_is_help=True, help="Import DB1's published checkpoint; export one as a folder.")
+checkpoints = typer.Typer(no_args_is_help=True, help="Import DB1's published checkpoint; export one; write its log.")
 console = Console(highlight=False)
 _WIDE = 120  # columns where the output is no terminal
 _SLOTS = 8  # environments at once; each holds the keys and values of a memory

@@ -21,7 +21,7 @@ from db1_model.config import ModelConfig, TrainingConfig
 from db1_model.data_module import WindowDataModule
 from db1_model.exposure import measure_exposure
 from db1_model.train import training_recipe
-from db1_model.training import read_training_log
+from db1_model.training_log import read_training_log
 from db1_model.vocabulary import Vocabulary
 from storage.folder import StoredFolder
 from storage.shards import ShardIndex, ShardStore
