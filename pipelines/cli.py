@@ -30,6 +30,7 @@ from pipelines import (
 )
 from pipelines.definitions import define
 from pipelines.experiments import get_experiment
+from pipelines.records import records_home
 from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
 from pipelines.terminal import Terminal, draw_scores_table, summarise_scores
 from storage.locations import Locations
@@ -149,7 +150,7 @@ def _make(runs: list[StageRun], experiment: Experiment) -> None:
     without_captured_output = {
         "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     }
-    reference = InstanceRef.from_dir(str(_root()), overrides=without_captured_output)
+    reference = InstanceRef.from_dir(str(records_home()), overrides=without_captured_output)
     with dg.DagsterInstance.from_ref(reference) as instance, Terminal(console) as terminal:
         defs = define(dg.ResourceDefinition.hardcoded_resource(terminal))
         try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from assets.resources import Stores
 from assets.staleness import Finding, Survey
 from assets.trace import TRACED, Link, Trace
 from pipelines.experiments import get_experiment
+from pipelines.records import records_home
 from storage.locations import Locations
 from tasks.registry import get_task
 
@@ -113,10 +115,10 @@ def _digit(value: Any) -> str:
 @contextmanager
 def _open_records() -> Iterator[dg.DagsterInstance | None]:
     """Open Dagster's records of this project; None where there are none."""
-    if not (Path("dagster.yaml").is_file() and Path(".dagster").is_dir()):
+    if not (os.environ.get("DAGSTER_HOME") or (Path("dagster.yaml").is_file() and Path(".dagster").is_dir())):
         yield None
         return
-    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(Path.cwd()))) as instance:
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(records_home()))) as instance:
         yield instance
 
 
