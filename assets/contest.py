@@ -70,15 +70,20 @@ def find_decision(stores: Stores, experiment: Experiment, challenger: Challenger
     Of a checkpoint that serves, what is kept is made anew when it is damaged, or when the evaluations are newer.
     """
     store = champions_of(stores)
-    history = store.read(experiment.name)
-    if history.serving == challenger.digest:
+    if store.read(experiment.name).serving == challenger.digest:
         store.keep(experiment.name, challenger.checkpoint, challenger.tokenizer, challenger.scores)
         return store.record(experiment.name).read()
-    if not history.line:
-        return None
+    return store.record(experiment.name).read() if is_decided(stores, experiment, challenger) else None
+
+
+def is_decided(stores: Stores, experiment: Experiment, challenger: Challenger) -> bool:
+    """Say whether a challenger serves, or has met the present champion under the same rules; nothing is changed."""
+    store = champions_of(stores)
+    history = store.read(experiment.name)
+    if history.serving == challenger.digest or not history.line:
+        return bool(history.line)
     key = _key(experiment, challenger, _open_serving(store, experiment))
-    is_decided = any(decision.key == key for decision in history.decisions)
-    return store.record(experiment.name).read() if is_decided else None
+    return any(decision.key == key for decision in history.decisions)
 
 
 def decide(stores: Stores, experiment: Experiment, challenger: Challenger) -> Manifest:

@@ -99,7 +99,13 @@ def _describe_checkpoint(manifest: Manifest) -> dict[str, Any]:
     return facts | _pick(known, "world_size", "execution") | _pick(manifest.recipe, "deepspeed")
 
 
+def _describe_decision(manifest: Manifest) -> dict[str, Any]:
+    return _pick(manifest.recipe["decision"], "outcome", "reason", "challenger", "champion", "serves")
+
+
 _DESCRIBE = {
+    "champions": _describe_decision,
+    "champions/_kept": _describe_checkpoint,
     "evaluation": _describe_evaluation,
     "trajectories": _describe_trajectories,
     "specialists": _describe_specialist,

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from assets.checkpoint import checkpoint_folder
+from assets.contest import champions_of
 from assets.evaluation import judge_evaluation, read_evaluation
 from assets.language import language_recipe, read_language
 from assets.materialization import OWNERS, find_or_make, picture, report_one, table
@@ -17,18 +18,20 @@ from storage.folder import StoredFolder
 from storage.manifest import Manifest
 from storage.trajectories import StoredTrajectory
 from tasks.charts import draw_threshold_curve, to_png
+from tasks.decisions_page import ServingFacts
 from tasks.records import CheckpointFacts, EvaluationRecord, TaskLineage
 from tasks.registry import families, get_task
 from tasks.report import PAGE, build_report, write_report
 from tasks.rollout import record_expert, start_players
 from tasks.scores import Verdict, summarise
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 
 
 @dg.asset(
-    deps=[["evaluation", family] for family in families()],
-    description="Score table, threshold curve, training curve and maps of tours, as one HTML page, CSV and JSON.",
+    deps=["champion", *(["evaluation", family] for family in families())],
+    description="Score table, who serves and why, threshold curve, training curve and maps of tours, as one HTML page, "
+    "CSV and JSON.",
     group_name="evaluation",
     kinds={"html", "matplotlib"},
     owners=OWNERS,
@@ -39,13 +42,14 @@ def report(stores: Stores, experiment: Experiment, progress: Progress) -> dg.Mat
     folder = report_folder(stores, experiment)
     checkpoint = checkpoint_folder(stores, experiment).read()
     stored = {task_id: read_evaluation(stores, task_id) for task_id in trained_tasks(stores, experiment)}
-    recipe = report_recipe(checkpoint, stored)
+    recipe = report_recipe(checkpoint, stored, champions_of(stores).record(experiment.name))
 
     def fill(path: Path) -> dict[str, Any]:
         records = [_record(stores, task_id, experiment, progress) for task_id in stored]
         lineage = [_lineage(stores, task_id) for task_id in stored]
         language = read_language(stores, experiment, progress, _find_spoken(stored))
-        write_report(path, build_report(records, _checkpoint_facts(checkpoint, made_at), lineage, language))
+        serving = _serving_facts(stores, experiment)
+        write_report(path, build_report(records, _checkpoint_facts(checkpoint, made_at), lineage, language, serving))
         return {"language": language.measures} if language else {}
 
     made_at = checkpoint_folder(stores, experiment).made_at
@@ -55,11 +59,20 @@ def report(stores: Stores, experiment: Experiment, progress: Progress) -> dg.Mat
     return report_one(made, {"page": dg.MetadataValue.path(folder.open().path(PAGE)), **told})
 
 
-def report_recipe(checkpoint: Manifest, stored: Mapping[str, StoredTrajectory]) -> dict[str, Any]:
-    """Return what the report of a checkpoint's evaluations, by task id, is made from."""
+def report_recipe(
+    checkpoint: Manifest, stored: Mapping[str, StoredTrajectory], decisions: StoredFolder
+) -> dict[str, Any]:
+    """Return what a report is made from.
+
+    Args:
+        checkpoint: The checkpoint that it is about.
+        stored: Its evaluations, by task id.
+        decisions: The record of who serves; there may be none yet.
+    """
     digests = {task_id: one.manifest.digest for task_id, one in stored.items()}
     recipe = {"code_version": CODE_VERSION, "checkpoint": checkpoint.digest, "evaluations": digests}
-    return recipe | language_recipe(_find_spoken(stored))
+    decided = {"champion": decisions.read_manifest().digest} if decisions.exists else {}
+    return recipe | decided | language_recipe(_find_spoken(stored))
 
 
 def report_folder(stores: Stores, experiment: Experiment) -> StoredFolder:
@@ -102,6 +115,17 @@ def _lineage(stores: Stores, task_id: str) -> TaskLineage:
         shards=shards.digest,
         num_shards=shards.metadata["num_shards"],
     )
+
+
+def _serving_facts(stores: Stores, experiment: Experiment) -> ServingFacts | None:
+    history = champions_of(stores).read(experiment.name)
+    if not history.decisions:
+        return None
+    rows = [
+        {"outcome": one.outcome, "challenger": one.challenger, "serves": one.serves, "reason": one.reason}
+        for one in history.decisions
+    ]
+    return ServingFacts(history.serving, rows, history.decisions[-1].contest)
 
 
 def _checkpoint_facts(checkpoint: Manifest, made_at: datetime) -> CheckpointFacts:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from assets.catalogue import catalogue_recipe
 from assets.checkpoint import checkpoint_folder
+from assets.contest import champions_of, is_decided, read_challenger
 from assets.differences import compare_recipes
 from assets.evaluation import evaluation_recipe
 from assets.report import report_folder, report_recipe
@@ -19,7 +20,7 @@ from assets.warm_start import choose_start
 from db1_model.train import training_recipe
 from db1_model.vocabulary import Vocabulary
 from storage.folder import StoredFolder
-from storage.manifest import ManifestError, canonical_json
+from storage.manifest import Manifest, ManifestError, canonical_json
 from tasks.exchange.importing import ImportedEpisodesError, find_imported
 from tasks.registry import get_task
 from tasks.specialists.expert import find_specialist, specialist_recipe
@@ -62,11 +63,16 @@ class Survey:
         experiment: What is made.
         read_sentences: Whether to read all sentences that the tokenizer learns from, as making it does; it takes a
             minute where there are texts. If not, a tokenizer counts as learnt from the present ones.
+
+    Attributes:
+        findings: What ``run`` returned.
+        digests: Of what is stored, by stage and name, as far as it can be read.
     """
 
     def __init__(self, stores: Stores, experiment: Experiment, *, read_sentences: bool = True) -> None:
         self.stores, self.experiment, self.read_sentences = stores, experiment, read_sentences
         self.findings: list[Finding] = []
+        self.digests: dict[tuple[str, str], str] = {}
         self._faulty: set[tuple[str, str]] = set()
 
     def run(self) -> list[Finding]:
@@ -94,14 +100,17 @@ class Survey:
     def _look_at_specialist(self, task_id: str) -> None:
         task, share = get_task(task_id), self.experiment.specialist_share
         folder = StoredFolder(self.stores.locations.specialists, "specialist", task_id)
-        if find_specialist(folder, task, share=share) is None:
+        if found := find_specialist(folder, task, share=share):
+            self.digests["specialists", task_id] = found.digest
+        else:
             self._look("specialists", folder, (), lambda: specialist_recipe(task, share))
 
     def _look_at_trajectories(self, task_id: str) -> None:
         task, store = get_task(task_id), self.stores.trajectories
         folder = StoredFolder(store.root, "trajectories", task_id)
         try:
-            if not self.experiment.replace_imported and find_imported(task, store):
+            if not self.experiment.replace_imported and (imported := find_imported(task, store)):
+                self.digests["trajectories", task_id] = imported.digest
                 return
         except ImportedEpisodesError as error:
             self._add(Finding("trajectories", task_id, "out of date", (str(error).splitlines()[0],)))
@@ -147,33 +156,51 @@ class Survey:
             made_from = [("checkpoint", name), ("trajectories", task_id)]
             self._look("evaluation", folder, made_from, lambda task_id=task_id: of_evaluation(task_id))
 
-        def of_report() -> Mapping[str, Any]:
-            return report_recipe(
-                checkpoint.read_manifest(), {task_id: stores.evaluation.read(task_id) for task_id in tasks}
-            )
-
         made_from = [("checkpoint", name), *(("evaluation", task_id) for task_id in tasks)]
-        self._look("report", report_folder(stores, experiment), made_from, of_report)
+        self._look_at_champion(made_from)
+
+        def of_report() -> Mapping[str, Any]:
+            evaluations = {task_id: stores.evaluation.read(task_id) for task_id in tasks}
+            return report_recipe(checkpoint.read_manifest(), evaluations, champions_of(stores).record(name))
+
+        self._look("report", report_folder(stores, experiment), [*made_from, ("champion", name)], of_report)
+
+    def _look_at_champion(self, made_from: Iterable[tuple[str, str]]) -> None:
+        """Ask whether it was decided about the checkpoint, since no recipe tells that."""
+        record = champions_of(self.stores).record(self.experiment.name)
+        if (manifest := self._read("champion", record, made_from)) is None:
+            return
+        challenger = read_challenger(self.stores, self.experiment)
+        if not is_decided(self.stores, self.experiment, challenger):
+            reason = f"checkpoint {challenger.digest[:12]}, as it is evaluated now, has not met the champion"
+            self._add(Finding("champion", manifest.name, "out of date", (reason,)))
 
     def _look(self, stage: str, folder: StoredFolder, made_from: Iterable[tuple[str, str]], recipe: Recipe) -> None:
         """Compare one stored thing with its recipe, unless what it is made from has to be made first."""
-        before = dict.fromkeys(stage for stage, name in made_from if (stage, name) in self._faulty)
-        waits = tuple(f"its {stage} will be made first" for stage in before)
-        try:
-            manifest = folder.read_manifest()
-        except ManifestError as error:
-            self._add(Finding(stage, folder.name, "damaged" if folder.exists else "missing", _told(folder, error)))
-            return
-        if waits:
-            self._add(Finding(stage, folder.name, "waiting", waits))
-            return
-        for fault in folder.place.faults(manifest, check="sizes").values():
-            self._add(Finding(stage, folder.name, "damaged", (fault,)))
+        if (manifest := self._read(stage, folder, made_from)) is None:
             return
         wanted = json.loads(canonical_json(dict(recipe())))
         if differences := compare_recipes(manifest.recipe, wanted):
             details = tuple(vars(one) for one in differences)
             self._add(Finding(stage, folder.name, "out of date", tuple(map(str, differences)), details))
+
+    def _read(self, stage: str, folder: StoredFolder, made_from: Iterable[tuple[str, str]]) -> Manifest | None:
+        """Return the manifest of a thing that is whole, and that waits for nothing."""
+        before = dict.fromkeys(stage for stage, name in made_from if (stage, name) in self._faulty)
+        try:
+            manifest = folder.read_manifest()
+        except ManifestError as error:
+            self._add(Finding(stage, folder.name, "damaged" if folder.exists else "missing", _told(folder, error)))
+            return None
+        self.digests[stage, folder.name] = manifest.digest
+        if before:
+            waits = tuple(f"its {stage} will be made first" for stage in before)
+            self._add(Finding(stage, folder.name, "waiting", waits))
+            return None
+        for fault in folder.place.faults(manifest, check="sizes").values():
+            self._add(Finding(stage, folder.name, "damaged", (fault,)))
+            return None
+        return manifest
 
     def _add(self, finding: Finding) -> None:
         self.findings.append(finding)

@@ -15,9 +15,9 @@ from storage.inventory import SHELVES, Shelf
 from storage.manifest import Manifest, ManifestError
 
 _SHELVES: Mapping[str, Shelf] = {shelf.folder: shelf for shelf in SHELVES}
-_FOLDERS = {"checkpoint": "checkpoints", "shards": "shards/_index"}
+_FOLDERS = {"checkpoint": "checkpoints", "shards": "shards/_index", "champion": "champions"}
 _OF_TASKS = ("specialists", "trajectories", "tokens", "evaluation")
-TRACED = (*_OF_TASKS, "catalogue", "tokenizer", "shards", "checkpoint", "report")
+TRACED = (*_OF_TASKS, "catalogue", "tokenizer", "shards", "checkpoint", "champion", "report")
 """Stages that a trace can begin with."""
 
 
@@ -150,6 +150,18 @@ class Trace:
             case "report":
                 yield self._follow("checkpoints", recipe["checkpoint"], self.experiment)
                 yield from self._of_tasks("evaluation", recipe["evaluations"])
+                if "champion" in recipe:
+                    yield self._follow("champions", recipe["champion"], self.experiment)
+            case "champions":
+                serves = recipe["decision"]["serves"]
+                kept = f"{name}/{serves[:12]}"
+                yield self._follow(
+                    "champions/_kept", serves, kept, used=lambda found: found.metadata.get("checkpoint", "")
+                )
+            case "champions/_kept":
+                yield from self._of_tasks("evaluation", recipe["evaluations"])
+                if "shards" in recipe:
+                    yield self._follow("shards/_index", recipe["shards"], self.experiment)
             case "evaluation":
                 yield self._follow("checkpoints", recipe["checkpoint"], self.experiment)
                 yield self._follow("trajectories", recipe["trajectories"], name)

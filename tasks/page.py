@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tasks.cells import escape
 from tasks.charts import PUBLISHED_SHARES
+from tasks.decisions_page import ServingFacts, decision_section
 from tasks.language import LanguageFacts
 from tasks.language_page import language_sections
 from tasks.records import CheckpointFacts, Results, TaskLineage
@@ -40,6 +41,7 @@ def write_page(
     pictures: Mapping[str, Picture],
     bounds: Mapping[str, float],
     language: LanguageFacts | None = None,
+    serving: ServingFacts | None = None,
 ) -> str:
     """Return the report as one HTML page that needs no other file.
 
@@ -47,13 +49,16 @@ def write_page(
         results: The judged records.
         checkpoint: The checkpoint that played.
         lineage: Digests of the training data, one row a task.
-        pictures: ``thresholds``, ``scores``, ``training``, ``gaps`` and any number of ``tours...``; those missing are
-            left out with their heading.
+        pictures: ``thresholds``, ``scores``, ``training``, ``differences``, ``gaps`` and any number of ``tours...``;
+            those missing are left out with their heading.
         bounds: Mean lower bound of the tour length over the expert's, by task; only where it is known.
         language: What the model says; None where no task is of language.
+        serving: Which checkpoint serves, and why; None where nothing was decided yet.
     """
+    decided = decision_section(serving, checkpoint.digest, _figures(pictures, "differences")) if serving else ""
     sections = [
         ("share", "Tasks at or above x % of the expert", _figures(pictures, "thresholds")),
+        ("serving", "Which checkpoint serves", decided),
         ("families", "Scores by family", family_table(results) + _figures(pictures, "scores")),
         ("tasks", "Scores by task", task_table(results)),
         ("tours", "Travelling salesperson", _tours(results, bounds, pictures)),

@@ -10,6 +10,8 @@ from typing import Any
 
 from storage.manifest import write_atomically
 from tasks.charts import draw_scores, draw_threshold_curve, draw_training_curve, to_png
+from tasks.contest_chart import draw_differences
+from tasks.decisions_page import ServingFacts
 from tasks.language import LanguageFacts
 from tasks.page import Picture, write_page
 from tasks.records import (
@@ -37,7 +39,8 @@ class Report:
         page: HTML that needs no other file.
         table: One line a task, CSV.
         numbers: Everything that the page shows and every return and seed, JSON.
-        pictures: The page's figures as PNG, by name: ``thresholds``, ``scores``, ``training``, ``gaps``, ``tours-...``.
+        pictures: The page's figures as PNG, by name: ``thresholds``, ``scores``, ``training``, ``differences``,
+            ``gaps``, ``tours-...``.
         results: The judged records.
     """
 
@@ -53,6 +56,7 @@ def build_report(
     checkpoint: CheckpointFacts,
     lineage: Sequence[TaskLineage],
     language: LanguageFacts | None = None,
+    serving: ServingFacts | None = None,
 ) -> Report:
     """Judge the records, draw the figures and write the page and the tables.
 
@@ -61,6 +65,7 @@ def build_report(
         checkpoint: That checkpoint.
         lineage: Digests of the data that it was trained on, one row a task.
         language: What the model says; None where no task is of language.
+        serving: Which checkpoint serves, and why; None where nothing was decided yet.
 
     Raises:
         ValueError: If there is no record, a task appears twice, or a record is of another checkpoint.
@@ -73,10 +78,15 @@ def build_report(
         )
     bounds = {record.task: bound for record in results.records if (bound := _bound_over_expert(record)) is not None}
     pictures = _draw(results, checkpoint)
+    if serving and serving.differences:
+        pictures["differences"] = Picture(
+            to_png(draw_differences(serving.differences)),
+            "Challenger minus champion with its interval, overall and by family; the bars are what is allowed.",
+        )
     return Report(
-        page=write_page(results, checkpoint, lineage, pictures, bounds, language),
+        page=write_page(results, checkpoint, lineage, pictures, bounds, language, serving),
         table=_write_table(results, bounds),
-        numbers=_write_numbers(results, checkpoint, lineage, bounds, language),
+        numbers=_write_numbers(results, checkpoint, lineage, bounds, language, serving),
         pictures={name: picture.png for name, picture in pictures.items()},
         results=results,
     )
@@ -189,6 +199,7 @@ def _write_numbers(
     lineage: Sequence[TaskLineage],
     bounds: Mapping[str, float],
     language: LanguageFacts | None,
+    serving: ServingFacts | None,
 ) -> str:
     tasks = [
         {
@@ -209,6 +220,7 @@ def _write_numbers(
         "by_family": {family: asdict(summary) for family, summary in results.by_family.items()},
         "tasks": tasks,
         "lineage": [asdict(row) for row in lineage],
+        **({"serving": serving.to_json()} if serving else {}),
         **({"language": language.to_json()} if language else {}),
     }
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

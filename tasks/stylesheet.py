@@ -33,6 +33,7 @@ td.number,th.number{text-align:right}
 td.number{padding-right:.9rem}
 th.number button{padding-right:.9rem}
 td.strong{font-weight:650}
+td.sentence{white-space:normal;min-width:16rem}
 small{color:var(--muted);font-size:.88em}
 tbody tr:hover{background:var(--wash)}
 .dot{display:inline-block;width:.6rem;height:.6rem;margin-right:.55rem;border-radius:50%}

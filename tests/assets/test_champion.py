@@ -10,9 +10,11 @@ import dagster as dg
 import pytest
 
 from assets.checkpoint import checkpoint_folder
-from assets.contest import champions_of, crown, reasons_to_train
+from assets.contest import champions_of, crown, is_decided, read_challenger, reasons_to_train
 from assets.evaluation import judge_evaluation
+from assets.report import report_folder
 from assets.resources import Experiment, Progress, Stores
+from assets.staleness import Survey
 from assets.warm_start import choose_start, locate_start
 from pipelines.definitions import define
 from pipelines.runs import STAGES, make_stages, plan_runs
@@ -181,6 +183,35 @@ def test_what_was_rolled_back_does_not_serve_again_under_other_rules_either(serv
 
     assert served.outcomes == ["first", "promoted", "rolled back", "kept"]
     assert "was rolled back: it stumbles" in served.told("reason")
+
+
+def test_each_decision_is_in_the_report_and_makes_it_out_of_date(served: Project) -> None:
+    served.make("report")
+    for name, share, outcome in (("worse", 0.1, "kept"), ("better", 0.9, "promoted")):
+        digest = served.challenge(name, dict.fromkeys(TASKS, share))
+        assert {one.stage for one in Survey(served.stores, TINY).run()} >= {"report"}
+
+        served.make("report")
+
+        page = report_folder(served.stores, TINY).open().path("report.html").read_text()
+        assert f"Newest decision: <b>{outcome}</b>" in page
+        assert ("checkpoint serves." in page) == (served.champions.read("tiny").serving == digest)
+
+
+def test_a_champion_is_up_to_date_until_another_checkpoint_is_evaluated(project: Project) -> None:
+    def is_fresh() -> bool:
+        return is_decided(project.stores, TINY, read_challenger(project.stores, TINY))
+
+    assert not is_fresh()
+    project.make("champion")
+    assert "champion" not in {one.stage for one in Survey(project.stores, TINY).run() if one.state != "waiting"}
+    assert is_fresh()
+
+    project.evaluate(project.train("other"), dict.fromkeys(TASKS, 0.0))
+
+    assert not is_fresh()
+    project.make("champion")
+    assert is_fresh()
 
 
 def test_a_person_may_crown_what_lost_or_was_rolled_back(served: Project) -> None:

@@ -26,7 +26,7 @@ TINY = Experiment(
     num_processes=1,
     training={"steps": 1},
 )
-UNTRAINED = [("checkpoint", "missing"), ("evaluation", "missing"), ("evaluation", "missing"), ("report", "missing")]
+UNTRAINED = [(stage, "missing") for stage in ("checkpoint", "evaluation", "evaluation", "champion", "report")]
 Make = Callable[..., None]
 
 

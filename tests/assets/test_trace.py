@@ -60,6 +60,30 @@ def test_the_way_leads_from_a_report_over_every_thing_back_to_the_experts_once(r
     assert evaluation.inputs[0] is report.inputs[0]
 
 
+def test_the_way_from_a_champion_leads_over_what_is_kept_of_it_to_the_experts(root: Path) -> None:
+    checkpoint = StoredFolder(root / "checkpoints", "checkpoint", "tiny").read()
+    evaluations = {task: StoredFolder(root / "evaluation", "trajectories", task).read().digest for task in TASKS}
+    store(
+        root,
+        "champions/_kept",
+        "kept-champion",
+        f"tiny/{checkpoint.digest[:12]}",
+        {**checkpoint.recipe, "evaluations": evaluations},
+        checkpoint=checkpoint.digest,
+    )
+    decision = {"outcome": "first", "challenger": checkpoint.digest, "serves": checkpoint.digest, "reason": "alone"}
+    store(root, "champions", "champion", "tiny", {"decision": decision})
+
+    champion = Trace(Stores(root=str(root)), "tiny").begin("champion")
+
+    assert list(champion.faults()) == []
+    facts = champion.facts or {}
+    assert (facts["outcome"], facts["reason"]) == ("first", "alone")
+    of_tasks = dict.fromkeys(("evaluation", "shards", "tokens", "trajectories"), 2)
+    alone = dict.fromkeys(("champions", "champions/_kept", "checkpoints", "shards/_index", "tokenizer"), 1)
+    assert count_links([champion]) == alone | of_tasks
+
+
 def test_what_was_replaced_since_breaks_the_link_and_names_both_digests(root: Path) -> None:
     used = StoredFolder(root / "tokens", "tokens", TASKS[0]).read().digest
     now = store(root, "tokens", "tokens", TASKS[0], {"vocabulary": VOCABULARY, "trajectories": "other"})

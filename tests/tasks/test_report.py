@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from tasks.charts import draw_scores, draw_threshold_curve, draw_training_curve, to_png
+from tasks.contest import Rules, TaskReturns, compare
+from tasks.decisions_page import ServingFacts
 from tasks.policies import ExpertPolicy, RandomPolicy
 from tasks.records import CheckpointFacts, EvaluationRecord, TaskLineage, gap_to_expert, judge_records
 from tasks.registry import get_task
@@ -121,6 +123,27 @@ def test_numbers_hold_every_return_and_seed(report: Report) -> None:
     assert (low["returns"], low["seeds"]) == ([0.1, 0.3], [5, 6])
     assert numbers["overall"]["reached"]["0.5"] == 2
     assert numbers["overall"]["undefined"] == ["control/Blind"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "share", "who"),
+    [("promoted", 0.6, "This report's checkpoint serves."), ("kept", 0.1, "does not serve: 0ld0ld0ld0ld does")],
+)
+def test_page_states_who_serves_and_why_by_family(outcome: str, share: float, who: str) -> None:
+    old = TaskReturns("control/Half", [0.4, 0.6], [5, 6], 0.0, 1.0)
+    contest = compare([replace(old, returns=[share - 0.1, share + 0.1])], [old], Rules())
+    serves = DIGEST if contest.is_won else "0ld" * 21
+    decision = {"outcome": outcome, "challenger": DIGEST, "serves": serves, "reason": contest.reason}
+
+    report = build_report(RECORDS, CHECKPOINT, LINEAGE, serving=ServingFacts(serves, [decision], contest.to_json()))
+
+    words = words_of(report.page).replace("&#x27;", "'")
+    assert who in words
+    assert contest.reason in words
+    difference = f"{100 * (share - 0.5):+.1f}".replace("-", "\N{MINUS SIGN}")
+    assert f"control 1 2 {100 * share:.1f} 50.0 {difference}" in words
+    assert set(report.pictures) >= {"differences"}
+    assert json.loads(report.numbers)["serving"]["decisions"] == [decision]
 
 
 def test_gap_of_a_tour_one_tenth_longer_than_the_experts_is_one_tenth() -> None:
