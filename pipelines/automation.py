@@ -10,6 +10,14 @@ from assets.resources import Experiment, Stores
 from pipelines.experiments import get_experiment
 from storage.manifest import ManifestError, recipe_key
 
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
 
 def define_retrain_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
     """Define the weekly retraining."""
@@ -30,8 +38,9 @@ def define_new_data_sensor(jobs: list[dg.JobDefinition]) -> dg.SensorDefinition:
         minimum_interval_seconds=300,
         description="Starts an experiment's job when the expert episodes of its tasks are not those it was trained on.",
     )
-    def new_data(stores: Stores) -> dg.SensorResult:
+    def new_data(context: dg.SensorEvaluationContext, stores: Stores) -> dg.SensorResult:
         return _request_runs(
+            context,
             jobs,
             lambda experiment: changed_tasks(stores, experiment),
             tags=lambda changed: {"db1/changed_tasks": ", ".join(list(changed)[:10])},
@@ -52,9 +61,10 @@ def define_behind_champion_sensor(jobs: list[dg.JobDefinition]) -> dg.SensorDefi
         "tasks reach half of the expert's score than did with the champion. The job makes what is missing or out of "
         "date; the checkpoint that comes of it challenges the champion. Each finding starts one run.",
     )
-    def behind_champion(stores: Stores) -> dg.SensorResult:
+    def behind_champion(context: dg.SensorEvaluationContext, stores: Stores) -> dg.SensorResult:
         shown = "new_tasks", "share_at_half"
         return _request_runs(
+            context,
             jobs,
             lambda experiment: reasons_to_train(stores, experiment),
             tags=lambda found: {f"db1/{name}": found[name][:200] for name in shown if name in found},
@@ -65,15 +75,22 @@ def define_behind_champion_sensor(jobs: list[dg.JobDefinition]) -> dg.SensorDefi
 
 
 def _request_runs(
+    context: dg.SensorEvaluationContext,
     jobs: Iterable[dg.JobDefinition],
     find: Callable[[Experiment], dict[str, str]],
     *,
     tags: Callable[[dict[str, str]], dict[str, str]],
     nothing: str,
 ) -> dg.SensorResult:
-    """Ask for one run of each job for each thing that is found about its experiment; say why where none is."""
+    """Ask for one run of each job for each thing that is found about its experiment; say why where none is.
+
+    While a run of the job goes on, what it has made so far is not judged.
+    """
     requests, reasons = [], []
     for job in jobs:
+        if going := context.instance.get_run_ids(dg.RunsFilter(job_name=job.name, statuses=_UNFINISHED), limit=1):
+            reasons.append(f"{job.name}: run {going[0]} goes on")
+            continue
         try:
             found = find(get_experiment(job.name))
         except ManifestError as error:

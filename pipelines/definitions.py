@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from assets.catalogue import catalogue
@@ -22,22 +24,24 @@ from assets.tokens import define_tokens, tokenizer
 from assets.trajectories import define_trajectories
 from pipelines.automation import define_behind_champion_sensor, define_new_data_sensor, define_retrain_schedule
 from pipelines.experiments import get_experiment
+from pipelines.inbox import import_inbox, inbox
 from pipelines.jobs import define_job
 from pipelines.launchers import ProcessLauncher
 from storage.locations import Locations
 from tasks.registry import families
 
 
-def define(progress: Progress | dg.ResourceDefinition) -> dg.Definitions:
+def define(progress: Progress | dg.ResourceDefinition, more_jobs: Sequence[dg.JobDefinition] = ()) -> dg.Definitions:
     """Define all assets, checks, jobs, schedules, sensors and resources.
 
     Args:
         progress: What the stages tell of how far they are.
+        more_jobs: Jobs of experiments besides the usual ones; the sensors watch over these, too.
     """
     demo = define_job("demo", "The whole loop on a handful of tasks of every family: minutes on two cores.")
     language = define_job("demo_language", "The demo's tasks, text, pictures and talks in one model: half an hour.")
     full = define_job("full", "The whole loop on all tasks, at DB1's size.")
-    jobs = [demo, language, full]
+    jobs = [demo, language, full, *more_jobs]
     by_family = (define_trajectories, define_tokens, define_evaluation)
     checks = (define_expert_check, define_round_trip_check, define_scores_check)
     return dg.Definitions(
@@ -57,9 +61,9 @@ def define(progress: Progress | dg.ResourceDefinition) -> dg.Definitions:
             shards_are_sound,
             champion_is_rightful,
         ],
-        jobs=jobs,
+        jobs=[*jobs, import_inbox],
         schedules=[define_retrain_schedule(full)],
-        sensors=[define_new_data_sensor(jobs), define_behind_champion_sensor(jobs)],
+        sensors=[define_new_data_sensor(jobs), define_behind_champion_sensor(jobs), inbox],
         resources={
             "stores": Stores(root=Locations.from_environment().root),
             "experiment": get_experiment("demo"),

@@ -1,9 +1,12 @@
 # Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
 import dagster as dg
 
-from assets.resources import Experiment
+from assets.due import find_due
+from assets.resources import Experiment, Stores
 from pipelines.experiments import get_experiment
 from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
+
+_SHOWN = 10  # tasks that the log names
 
 
 def define_stage(stage: str) -> dg.OpDefinition:
@@ -13,15 +16,17 @@ def define_stage(stage: str) -> dg.OpDefinition:
         name=f"make_{stage}",
         ins={"before": dg.In(dg.Nothing)},
         out=dg.Out(dg.Nothing),
-        description=f"Makes {stage} of the experiment's tasks, a run a family; what is made already stays as it is.",
+        description=f"Makes {stage} of those tasks of the experiment whose data or recipe changed, a run a family.",
     )
-    def make(context: dg.OpExecutionContext, experiment: Experiment) -> None:
+    def make(context: dg.OpExecutionContext, stores: Stores, experiment: Experiment) -> None:
         def tell(run: StageRun, result: dg.ExecuteInProcessResult | None) -> None:
             state = "begins" if result is None else f"is made, see run {result.run_id}"
             context.log.info(f"{run.asset_key.to_user_string()} {state}")
 
+        due = find_due(stage, stores, experiment, context.instance)
+        context.log.info(f"{stage}: {len(due)} to make {', '.join(due[:_SHOWN])}")
         job = context.repository_def.get_implicit_global_asset_job_def()
-        runs = plan_runs([stage], experiment.task_ids)
+        runs = plan_runs([stage], due) if due else []
         tags = {"db1/started_by": context.run_id}
         make_stages(runs, job, context.instance, experiment, tell=tell, warn=context.log.warning, tags=tags)
 

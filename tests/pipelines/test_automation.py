@@ -19,7 +19,9 @@ def evaluate(monkeypatch: pytest.MonkeyPatch, changed: dict[str, str] | Manifest
         return changed
 
     monkeypatch.setattr(automation, "changed_tasks", changed_tasks)
-    result = define_new_data_sensor([DEMO])(dg.build_sensor_context(resources={"stores": Stores()}))
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance, resources={"stores": Stores()})
+        result = define_new_data_sensor([DEMO])(context)
     assert isinstance(result, dg.SensorResult)
     return result
 
@@ -61,7 +63,9 @@ def look_behind(monkeypatch: pytest.MonkeyPatch, found: dict[str, str] | Manifes
         return found
 
     monkeypatch.setattr(automation, "reasons_to_train", reasons_to_train)
-    result = define_behind_champion_sensor([DEMO])(dg.build_sensor_context(resources={"stores": Stores()}))
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance, resources={"stores": Stores()})
+        result = define_behind_champion_sensor([DEMO])(context)
     assert isinstance(result, dg.SensorResult)
     return result
 

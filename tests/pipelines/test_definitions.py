@@ -65,7 +65,7 @@ def test_the_jobs_the_schedule_and_the_sensors_are_there() -> None:
 
     assert {"demo", "demo_language", "full"} <= set(repository.job_names)
     assert [schedule.name for schedule in repository.schedule_defs] == ["retrain"]
-    assert {sensor.name for sensor in repository.sensor_defs} == {"new_data", "behind_champion"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {"new_data", "behind_champion", "inbox"}
     assert isinstance(defs.resolve_job_def("demo"), dg.JobDefinition)
 
 
