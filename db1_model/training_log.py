@@ -11,6 +11,7 @@ from storage.folder import StoredFolder
 from storage.manifest import recipe_key
 
 _KEY_LETTERS = 16
+_FIRST = "step", "loss", "learning_rate", "positions_per_s"
 
 Row = Mapping[str, float]
 
@@ -75,11 +76,13 @@ def follow_training_log(checkpoint: StoredFolder, run: Path, *, poll_s: float = 
 
 
 def write_csv(rows: Iterable[Row], out: TextIO) -> None:
-    """Write rows as a table with a head, each as soon as it is there."""
+    """Write rows as a table whose columns are those of the first row, each as soon as it is there."""
     writer = None
     for row in rows:
         if writer is None:
-            writer = csv.DictWriter(out, list(row), lineterminator="\n")
+            first = [name for name in _FIRST if name in row]
+            names = [*first, *sorted(row.keys() - {*first})]
+            writer = csv.DictWriter(out, names, extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
         writer.writerow(row)
         out.flush()
