@@ -52,6 +52,21 @@ class PatchEmbedding(nn.Module):
         self.row_embedding = nn.Embedding(config.position_vocab, config.width)
         self.column_embedding = nn.Embedding(config.position_vocab, config.width)
 
+    def initialise(self, features: Tensor) -> None:
+        """Write smooth embeddings of rows and columns, each in directions of its own.
+
+        They are about as large as what two different patches differ by, so that places are seen from the start.
+
+        Args:
+            features: Of the positions in an image, shape (``position_vocab``, at most half of the width).
+        """
+        features = features - features.mean(0)
+        features = features * (0.28 / features.std())
+        directions = torch.linalg.qr(torch.randn(2 * [self.row_embedding.embedding_dim])).Q
+        with torch.no_grad():
+            for table, some in zip((self.row_embedding, self.column_embedding), directions.chunk(2), strict=True):
+                table.weight.copy_(features @ some[: features.shape[1]])
+
     def forward(self, patches: Patches) -> Tensor:
         """Return the embeddings of the patches, shape (patches, width).
 

@@ -48,7 +48,7 @@ def list_tasks() -> list[Task]:
     return [
         describe_course("captions/rooms-1", RoomCaptions(0, 1), one, licence="Apache-2.0", answer_tokens=9),
         describe_course(
-            "captions/rooms-2", RoomCaptions(1, 2), two, licence="Apache-2.0", answer_tokens=18, num_episodes=4000
+            "captions/rooms-2", RoomCaptions(1, 2), two, licence="Apache-2.0", answer_tokens=22, num_episodes=4000
         ),
         describe_own("captions/own"),
         describe_course(
@@ -65,7 +65,13 @@ def list_sentences() -> list[str]:
     """Return sentences of every form, from which a tokenizer learns its words."""
     ways = [words for some in RELATIONS.values() for words in some]
     return maps.list_sentences() + [
-        form.format(a=thing.phrase, b=COMBINATIONS[place - 7].phrase, where=ways[place % len(ways)])
-        for place, thing in enumerate(COMBINATIONS)
-        for form in (*FORMS, f"{{a}} {PLACES[place % len(PLACES)]}")
+        form.format(
+            a=thing.phrase,
+            b=COMBINATIONS[number - 7].phrase,
+            where=ways[number % len(ways)],
+            at_a=PLACES[number % len(PLACES)],
+            at_b=PLACES[number % 7],
+        )
+        for number, thing in enumerate(COMBINATIONS)
+        for form in (*FORMS, "{a} {at_a}")
     ]

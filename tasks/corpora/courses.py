@@ -27,7 +27,7 @@ def describe_course(
         num_episodes=num_episodes,
         description=description,
         licence=licence,
-        code_version="2",
+        code_version="3",
         baselines={"shuffled": partial(_make_expert, "shuffled")},
         floor="shuffled",
         text_tokens=text_tokens,

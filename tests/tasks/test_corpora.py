@@ -15,7 +15,7 @@ from tasks.corpora.lesson import Course
 from tasks.corpora.maps import MapCaptions, render_map
 from tasks.corpora.questions import RoomQuestions
 from tasks.corpora.rooms import COLOURS, SIDE, TILE, Thing, render_room
-from tasks.corpora.sentences import attributes_of, share_right
+from tasks.corpora.sentences import Description, read_sentence, share_right
 from tasks.corpora.trips import TripTalks, find_trip
 from tasks.policies import ExpertPolicy, RandomPolicy
 from tasks.registry import get_task, list_sentences, tasks_of
@@ -76,8 +76,13 @@ def test_lessons_are_stored_with_their_answers_and_come_back(task_id: str, tmp_p
         ("a red ball right of a closed blue door", 0.8),
         ("a red ball left of a blue door", 0.8),
         ("a red box left of an open green door", 0.4),
-        ("a red ball", 0.4),
-        ("a red ball left of a closed blue door and a grey key", 4 / 7),
+        ("a red ball at the bottom left and a closed blue door at the right", 1.0),
+        ("a closed blue door at the right is to the right of a red ball at the bottom left", 1.0),
+        ("a closed blue door at the right is to the left of a red ball at the bottom left", 6 / 7),
+        ("a red ball at the left and a closed blue door at the right", 5 / 6),
+        ("a red ball and a closed blue door", 4 / 6),
+        ("a red ball", 2 / 6),
+        ("a red ball left of a closed blue door and a grey key", 4 / 9),
         ("", 0.0),
     ],
 )
@@ -91,7 +96,7 @@ def test_a_caption_is_right_as_far_as_its_attributes_are(sentence: str, share: f
         ("a red ball at the bottom left", 1.0),
         ("a red ball at the top left", 2 / 3),
         ("a red ball", 2 / 3),
-        ("a red ball at the bottom left of a blue box", 2 / 5),
+        ("a red ball at the bottom left of a blue box", 1 / 2),
     ],
 )
 def test_a_caption_of_one_thing_says_its_place_too(sentence: str, share: float) -> None:
@@ -99,11 +104,14 @@ def test_a_caption_of_one_thing_says_its_place_too(sentence: str, share: float) 
 
 
 def test_a_sentence_in_any_form_says_what_is_where() -> None:
-    named = [("red", "ball"), ("blue", "closed door")]
+    things = ("red", "ball", ""), ("blue", "closed door", "")
 
-    assert attributes_of("a red ball can be seen to the left of a closed blue door") == (named, "left")
-    assert attributes_of("south of a red ball you see a closed blue door") == (named, "above")
-    assert attributes_of("a ball left of a door") == ([], "")
+    assert read_sentence("a red ball can be seen to the left of a closed blue door") == Description(things, "left")
+    assert read_sentence("south of a red ball you see a closed blue door") == Description(things, "above")
+    assert read_sentence("a ball left of a door") == Description(())
+    assert read_sentence("a red ball at the top left and a closed blue door in the middle") == Description(
+        (("red", "ball", "at the top left"), ("blue", "closed door", "in the middle"))
+    )
 
 
 def test_each_cell_is_a_patch_and_things_are_drawn_in_their_cells() -> None:
