@@ -26,7 +26,7 @@ from pipelines.automation import define_behind_champion_sensor, define_new_data_
 from pipelines.experiments import get_experiment
 from pipelines.inbox import import_inbox, inbox
 from pipelines.jobs import define_job
-from pipelines.launchers import ProcessLauncher
+from pipelines.launcher_choice import ChosenLauncher
 from storage.locations import Locations
 from tasks.registry import families
 
@@ -68,8 +68,9 @@ def define(progress: Progress | dg.ResourceDefinition, more_jobs: Sequence[dg.Jo
             "stores": Stores(root=Locations.from_environment().root),
             "experiment": get_experiment("demo"),
             "progress": progress,
-            "launcher": ProcessLauncher(),
+            "launcher": ChosenLauncher.from_environment(),
         },
+        executor=dg.in_process_executor,  # a process a step costs seconds, and a run has few steps
         loggers={"console": dg.colored_console_logger},
     )
 

@@ -4,11 +4,13 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -21,13 +23,19 @@ from tasks.processes import follow
 
 _EXPECTED = {"digest", "step", "loss", "world_size"}
 _INTERFACES = "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"
-_AUDIT = Field(default="", description="Folder that gets which sequences each process trains; none when empty.")
+_TRIES = 30
+
+LAST_LINES = 60
+"""Lines of a training that an error shows."""
+
+AUDIT = Field(default="", description="Folder that gets which sequences each process trains; none when empty.")
 
 
 class ProcessLauncher(Launcher):
-    """Trains in one process on this machine."""
+    """Trains on this machine, in as many processes as the training has devices."""
 
-    audit: str = _AUDIT
+    kind: Literal["local"] = "local"
+    audit: str = AUDIT
 
     def train(
         self, context: dg.AssetExecutionContext, configuration: Mapping[str, Any], progress: Progress
@@ -46,6 +54,7 @@ class TorchrunLauncher(Launcher):
     where nothing but silence tells of it after ``timeout_s``.
     """
 
+    kind: Literal["nodes"] = "nodes"
     prefixes: list[str] = Field(
         default=[""],
         description="What starts a command on each node: '', 'ssh host', 'srun -w host', 'ip netns exec n'.",
@@ -60,7 +69,7 @@ class TorchrunLauncher(Launcher):
     timeout_s: int = Field(
         default=600, description="How long a process waits for the others; the first one may be writing a large state."
     )
-    audit: str = _AUDIT
+    audit: str = AUDIT
 
     def train(
         self, context: dg.AssetExecutionContext, configuration: Mapping[str, Any], progress: Progress
@@ -157,6 +166,49 @@ def open_reports(
                 "OMP_WAIT_POLICY": "PASSIVE",
             }
             yield session, settings
+
+
+def wait_for_job(
+    look: Callable[[], str],
+    finished: Container[str],
+    log: Path,
+    progress: Progress,
+    last_lines: deque[str],
+    *,
+    poll_s: float,
+    see: str,
+) -> str:
+    """Wait for a cluster's job, and tell what its log gets meanwhile.
+
+    Args:
+        look: Returns the job's state; empty when the cluster does not answer.
+        finished: States at the end of a job.
+        log: What the job prints to.
+        progress: Gets the lines.
+        last_lines: Keeps the last of them.
+        poll_s: Seconds between two looks.
+        see: Command that shows the job to people.
+
+    Returns:
+        The state at the end.
+
+    Raises:
+        RuntimeError: If the cluster does not answer many times in a row.
+    """
+    state, failures = "", 0
+    log.touch()
+    with log.open(errors="replace") as lines:
+        lines.seek(0, os.SEEK_END)
+        while state not in finished:
+            time.sleep(poll_s)
+            state = look()
+            failures = 0 if state else failures + 1
+            if failures == _TRIES:
+                raise RuntimeError(f"the cluster does not tell of the job any more; see: {see}")
+            for line in lines:
+                last_lines.append(line)
+                progress.say(line.rstrip())
+    return state
 
 
 def take_report(session: dg.PipesSession, codes: Sequence[int], last_lines: Iterable[str]) -> dg.MaterializeResult:

@@ -4,21 +4,19 @@ import os
 import re
 import shlex
 import subprocess
-import time
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
 
 from assets.resources import Launcher, Progress
-from pipelines.launchers import agent_command, folder_of, open_reports, take_report
+from pipelines.launchers import AUDIT, LAST_LINES, agent_command, folder_of, open_reports, take_report, wait_for_job
 
 _FINISHED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"}
-_LAST_LINES = 60
-_TRIES = 30
 
 
 class SlurmLauncher(Launcher):
@@ -28,13 +26,14 @@ class SlurmLauncher(Launcher):
     state. One job a checkpoint runs at a time: after a launcher that was killed, the next job waits for the first.
     """
 
+    kind: Literal["slurm"] = "slurm"
     options: list[str] = Field(
         default=[], description="More options of sbatch: --partition=gpu, --gpus-per-node=8, --time=1-0."
     )
     port: int = Field(default=29400, description="A free port of the job's first node.")
     timeout_s: int = Field(default=600, description="How long a process waits for the others.")
     poll_s: float = Field(default=5.0, description="Seconds between two looks at the job.")
-    audit: str = Field(default="", description="Folder that gets which sequences each process trains.")
+    audit: str = AUDIT
 
     def train(
         self, context: dg.AssetExecutionContext, configuration: Mapping[str, Any], progress: Progress
@@ -42,25 +41,22 @@ class SlurmLauncher(Launcher):
         """Submit a job, tell what it prints, and wait for it; see ``Launcher``."""
         log = folder_of(configuration) / f"{configuration['checkpoint']}.log"
         log.touch()
-        last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        last_lines: deque[str] = deque(maxlen=LAST_LINES)
         with open_reports(context, configuration) as (session, settings):
-            job = self._submit(configuration, settings, log)
+            job, state = self._submit(configuration, settings, log), ""
             progress.say(f"Slurm's job {job}; it prints to {log}")
-            state, failures = "", 0
             try:
-                with log.open(errors="replace") as lines:
-                    lines.seek(0, os.SEEK_END)
-                    while state not in _FINISHED:
-                        time.sleep(self.poll_s)
-                        state = _state_of(job)
-                        failures = 0 if state else failures + 1
-                        if failures == _TRIES:
-                            raise RuntimeError(f"Slurm does not tell of job {job}; see: scontrol show job {job}")
-                        for line in lines:
-                            last_lines.append(line)
-                            progress.say(line.rstrip())
+                state = wait_for_job(
+                    partial(_state_of, job),
+                    _FINISHED,
+                    log,
+                    progress,
+                    last_lines,
+                    poll_s=self.poll_s,
+                    see=f"scontrol show job {job}",
+                )
             finally:
-                if state not in _FINISHED:
+                if not state:
                     subprocess.run(["scancel", job], check=False)
         if state != "COMPLETED":
             last_lines.append(f"Slurm's job {job} ended as {state}")

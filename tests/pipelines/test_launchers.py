@@ -9,10 +9,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.resources import Progress
+from assets.resources import Launcher, Progress
 from db1_model.config import TrainingConfig
 from pipelines import launchers
-from pipelines.launchers import TorchrunLauncher
+from pipelines.definitions import define
+from pipelines.kubernetes import KubernetesLauncher
+from pipelines.launcher_choice import ChosenLauncher
+from pipelines.launchers import ProcessLauncher, TorchrunLauncher
+from pipelines.slurm import SlurmLauncher
 
 REPORT = """
 from dagster_pipes import open_dagster_pipes
@@ -112,3 +116,68 @@ def test_torchrun_meets_at_a_fixed_address_and_the_first_prefix_is_rank_0(
     for node, command in enumerate(seen):
         assert {"--master-addr=10.77.0.1", "--nnodes=2", f"--node-rank={node}"} <= set(command)
     assert json.loads((tmp_path / "x.json").read_text())["timeout_s"] == 30
+
+
+CHOICES: list[tuple[dict[str, Any], Launcher]] = [
+    ({"kind": "local"}, ProcessLauncher()),
+    ({"kind": "nodes", "prefixes": ["", "ssh b"]}, TorchrunLauncher(prefixes=["", "ssh b"])),
+    ({"kind": "slurm", "options": ["--partition=gpu"]}, SlurmLauncher(options=["--partition=gpu"])),
+    (
+        {"kind": "kubernetes", "image": "db1:1", "claim": "data", "mount": "/data"},
+        KubernetesLauncher(image="db1:1", claim="data", mount="/data"),
+    ),
+]
+
+
+@pytest.mark.parametrize("fields, launcher", CHOICES)
+@pytest.mark.parametrize("is_file", [True, False])
+def test_the_environment_chooses_the_launcher_of_all_runs(
+    fields: dict[str, Any], launcher: Launcher, is_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "launcher.json"
+    file.write_text(json.dumps(fields))
+    monkeypatch.setenv("DB1_LAUNCHER", str(file) if is_file else json.dumps(fields))
+
+    assert (define(Progress()).resources or {})["launcher"] == ChosenLauncher(by=launcher)  # type: ignore[arg-type]
+
+
+def test_without_a_choice_training_runs_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DB1_LAUNCHER", raising=False)
+
+    assert ChosenLauncher.from_environment() == ChosenLauncher(by=ProcessLauncher())
+
+
+@pytest.mark.parametrize(
+    "value, fault",
+    [
+        ('{"kind": "pbs"}', "kind in DB1_LAUNCHER is 'pbs'; expected one of local, nodes, slurm, kubernetes"),
+        ('{"options": []}', "kind in DB1_LAUNCHER is None"),
+        ('{"kind": "slurm", "option": []}', "field 'option'; expected, for kind 'slurm', some of options, port"),
+        ('{"kind": "slurm", "port": "x"}', "kind 'slurm': port: "),
+        ('{"kind": "kubernetes", "image": "db1:1"}', "lacks claim, mount"),
+        ('{"kind": "slurm"', "is not JSON"),
+        ("slurm", "is 'slurm', and no such file"),
+    ],
+)
+def test_a_choice_of_no_launcher_is_refused(value: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB1_LAUNCHER", value)
+
+    with pytest.raises((ValueError, FileNotFoundError), match=fault):
+        ChosenLauncher.from_environment()
+
+
+def test_a_runs_configuration_chooses_another_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[Launcher] = []
+    monkeypatch.setattr(
+        ChosenLauncher, "train", lambda self, *_: chosen.append(self.by) or dg.MaterializeResult(metadata={})
+    )
+
+    @dg.asset
+    def trained(context, launcher: Launcher) -> dg.MaterializeResult:
+        return launcher.train(context, {}, Progress())
+
+    config = {"launcher": {"config": {"by": {"slurm": {"options": ["--time=1-0"]}}}}}
+    for run_config in ({}, {"resources": config}):
+        dg.materialize([trained], resources={"launcher": ChosenLauncher()}, run_config=run_config)
+
+    assert chosen == [ProcessLauncher(), SlurmLauncher(options=["--time=1-0"])]
