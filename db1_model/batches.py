@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from db1_model.config import ModelConfig, TrainingConfig
 from db1_model.loss import find_loss_places
-from db1_model.positions import TokenSequence
+from db1_model.positions import NUMBERS, PATCH, TokenSequence
 from db1_model.schedule import Schedule, StoredTask
 from db1_model.windows import copy_window, read_window
 
@@ -81,6 +81,30 @@ class WindowDataset(Dataset[TokenSequence]):
         parts = zip(*(more[row] for row in sorted(more)), strict=True)
         joined = {name: torch.from_numpy(np.concatenate(part)) for name, part in zip(names, parts, strict=False)}
         return batch | {name: tensor for name, tensor in joined.items() if len(tensor)}
+
+
+def split_batch(batch: Mapping[str, Tensor], size: int) -> Iterator[Mapping[str, Tensor]]:
+    """Yield a batch in parts of at most ``size`` sequences; whole when ``size`` is 0.
+
+    Args:
+        batch: As ``WindowDataset`` returns it; a GPU is waited for once, to count the runs and patches of each part.
+        size: Sequences of a part.
+    """
+    rows = len(batch["tokens"])
+    if not 0 < size < rows:
+        yield batch
+        return
+    places = {"numbers": NUMBERS, "patches": PATCH, "patch_rows": PATCH, "patch_columns": PATCH}
+    chunks = batch["tokens"].split(size)
+    counts = {token: torch.stack([(chunk == token).sum() for chunk in chunks]).tolist() for token in (NUMBERS, PATCH)}
+    parts = {
+        name: tensor.split(counts[places[name]] if name in places else size)
+        for name, tensor in batch.items()
+        if name != "loss_places"
+    }
+    for number in range(len(chunks)):
+        part = {name: of_parts[number] for name, of_parts in parts.items()}
+        yield {name: tensor for name, tensor in part.items() if name not in places or len(tensor)}
 
 
 class StepSampler(Sampler[list[int]]):

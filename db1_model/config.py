@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from db1_model.weights import Weights
 
@@ -37,8 +37,8 @@ class ModelConfig:
         patch_channels: Channels inside the patch embedding.
         position_vocab: Intervals of a patch's row and column position.
         local_positions: Entries of the table of positions within a step.
-        bin_embeddings: How the embeddings of the bins begin: ``smooth`` in the bin's value, so that a model learns
-            continuous actions in fewer steps, or ``random`` as in DB1.
+        bin_embeddings: How the embeddings of bins and of places in an image begin: ``smooth`` in their value, so that
+            a model learns continuous actions and where things are in fewer steps, or ``random`` as in DB1.
 
     Source:
         Wen et al., "On realization of intelligent decision-making in the real world: a foundation decision model
@@ -124,7 +124,11 @@ class TrainingConfig:
         devices: Processes on a machine.
         num_nodes: Machines.
         threads: Threads a process computes with on a CPU.
-        precision: Lightning's name of the number format.
+        precision: Lightning's name of the number format; ``auto`` is ``bf16-mixed`` where ``accelerator`` is ``gpu``,
+            and ``32-true`` elsewhere.
+        strategy: What the processes have: all of the model each (``ddp``), or a share of it (``fsdp``).
+        micro_batch: Sequences that a process computes at once, so that they fit its memory; the gradients of its part
+            of a step are added up. 0 for all at once.
         attention: What computes relative attention: ``blocks``, ``sdpa``, ``flex``, or what suits the device.
         checkpoint_activations: Whether blocks are computed again for the gradient, to save memory.
         compile_blocks: Whether ``torch.compile`` compiles the blocks; worth it on a GPU.
@@ -135,7 +139,7 @@ class TrainingConfig:
             the digest of the checkpoint that serves, or such a digest.
 
     Raises:
-        ValueError: If the weights are none of these.
+        ValueError: If the weights or another choice are none of these.
     """
 
     preset: str = "db1-nano"
@@ -155,7 +159,9 @@ class TrainingConfig:
     devices: int = 1
     num_nodes: int = 1
     threads: int = 1
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    micro_batch: int = 0
     attention: Literal["auto", "blocks", "sdpa", "flex"] = "auto"
     checkpoint_activations: bool = False
     compile_blocks: bool = False
@@ -165,6 +171,19 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         Weights.read(self.weights)
+        for name in ("precision", "strategy", "attention"):
+            expected = get_args(get_type_hints(TrainingConfig)[name])
+            if getattr(self, name) not in expected:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(expected)}")
+        if self.micro_batch < 0:
+            raise ValueError(f"micro_batch is {self.micro_batch}; expected a number of sequences, or 0 for all at once")
+
+    @property
+    def number_format(self) -> Literal["32-true", "bf16-mixed"]:
+        """The precision that is trained with."""
+        if self.precision != "auto":
+            return self.precision
+        return "bf16-mixed" if self.accelerator == "gpu" else "32-true"
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""

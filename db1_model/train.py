@@ -45,8 +45,10 @@ _EXECUTION = {
     "compile_blocks",
     "devices",
     "keep",
+    "micro_batch",
     "num_nodes",
     "num_workers",
+    "strategy",
     "threads",
 }
 """Choices that say where and how fast a run is computed: with others it goes on, and its checkpoint is found."""
@@ -55,9 +57,10 @@ _EXECUTION = {
 def training_recipe(training: TrainingConfig, index: ShardIndex) -> dict[str, Any]:
     """Return what determines a checkpoint: what is trained, from what on, the model's sizes and the shards' digest."""
     left_out = _EXECUTION if training.warm_start else _EXECUTION | {"warm_start"}
+    chosen = {**training.to_json(), "precision": training.number_format}
     return {
         "code_version": CODE_VERSION,
-        "training": {name: value for name, value in training.to_json().items() if name not in left_out},
+        "training": {name: value for name, value in chosen.items() if name not in left_out},
         "model": get_preset(training.preset).to_json(),
         "shards": index.digest,
     }
@@ -96,6 +99,7 @@ def train(
     from db1_model.data_module import WindowDataModule
     from db1_model.exposure import measure_exposure
     from db1_model.precision import fast_float32
+    from db1_model.sharding import gather_model
     from db1_model.trainer import make_trainer
     from db1_model.training import TrainingModule, find_states, step_of
 
@@ -125,18 +129,21 @@ def train(
         if first.config != config:
             raise ValueError(f"{start.manifest.name!r} has the sizes {first.config}; expected {config}")
         module.model.load_state_dict(first.state_dict())
-    has_images = any(index[task].layout["image"] for task in index)
-    module.model.embedding.patches.requires_grad_(has_images)
-    trainer = make_trainer(training, run, has_images=has_images, audit=audit, timeout_s=timeout_s)
+    shown = {(bool(layout["image"]), bool(layout["numbers"])) for layout in (index[task].layout for task in index)}
+    module.model.embedding.patches.requires_grad_(any(images for images, _ in shown))
+    if module.model.embedding.numbers is not None:
+        module.model.embedding.numbers.requires_grad_(any(numbers for _, numbers in shown))
+    trainer = make_trainer(training, run, may_lack_inputs=len(shown) > 1, audit=audit, timeout_s=timeout_s)
     data = WindowDataModule(index, config, training)
     gc.freeze()  # a look through all that was imported would hold up a step every now and then
     with fast_float32():
         trainer.fit(module, datamodule=data, ckpt_path=states[-1] if states else None, weights_only=False)
+    model = gather_model(module.model, trainer.strategy)
     if not trainer.is_global_zero:
         sys.exit(0)
     manifest = save_checkpoint(
         folder,
-        module.model,
+        model,
         vocabulary=vocabulary,
         recipe=recipe,
         step=trainer.global_step,

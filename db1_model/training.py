@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import lightning
 import torch
 from torch import Tensor
 
+from db1_model.batches import split_batch
 from db1_model.config import ModelConfig, TrainingConfig
+from db1_model.sharding import ShardedStrategy, shard, touch_missing_inputs
 from db1_model.training_log import read_training_log
 from db1_model.transformer import DB1
 from storage.manifest import write_atomically
@@ -55,26 +58,51 @@ class TrainingModule(lightning.LightningModule):
             compile_blocks=training.compile_blocks,
         )
 
+    def configure_model(self) -> None:
+        """Share the model out over the processes, where the strategy asks for it."""
+        if isinstance(self.trainer.strategy, ShardedStrategy):
+            shard(self.model, self.trainer.strategy.device_mesh["data_parallel"])
+
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_index: int) -> None:
-        """Seed the dropout from (seed, step, rank), so that a resumed run drops what the uninterrupted one would."""
+        """Forget the last step's gradients, and seed the dropout.
+
+        The seed is of (seed, step, rank), so that a resumed run drops what the uninterrupted one would.
+        """
+        self.trainer.optimizers[0].zero_grad()
         torch.manual_seed(hash((self.training_config.seed, self.global_step, self.global_rank)) & 0x7FFFFFFF)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Keep the gradients of the micro-batches, which Lightning would drop after ``training_step``."""
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> dict[str, Tensor]:
         """Return the mean cross-entropy over the action tokens of all ranks' batches, zero when there are none.
 
+        The gradients of all micro-batches but the last are added up here; Lightning adds the last one's, and the
+        ranks' sums.
+
         Returns:
-            ``loss``, whose gradients add up over the ranks; ``mean_loss``, the number to show, equal on all of them;
-            and ``targets``, the mean number of these tokens in a rank's batch.
+            ``loss`` of the last micro-batch, whose gradients add up with the others' and over the ranks; ``mean_loss``,
+            the number to show, equal on all ranks; and ``targets``, the mean number of these tokens in a rank's batch.
         """
-        loss = self.model.masked_loss(batch)
-        mean_loss, targets = loss.detach().float(), batch["loss_mask"].sum().float()
-        mean_targets = targets
-        if self.trainer.world_size > 1:
-            sums = torch.stack([mean_loss * targets, targets])
-            mean_sum, mean_targets = self.trainer.strategy.reduce(sums, reduce_op="mean")
-            at_least_one = mean_targets.clamp(min=1 / self.trainer.world_size)
-            loss, mean_loss = loss * (targets / at_least_one), mean_sum / at_least_one
-        return {"loss": loss, "mean_loss": mean_loss, "targets": mean_targets}
+        strategy = self.trainer.strategy
+        mean_targets = strategy.reduce(batch["loss_mask"].sum().float(), reduce_op="mean")
+        at_least_one = mean_targets.clamp(min=1 / self.trainer.world_size)
+        *others, last = split_batch(batch, self.training_config.micro_batch)
+        total = torch.zeros_like(mean_targets)
+        for part in others:
+            loss = self._share_of_loss(part, at_least_one)
+            total += loss.detach()
+            with torch.autocast(self.device.type, enabled=False):
+                loss.backward()
+        loss = self._share_of_loss(last, at_least_one)
+        total += loss.detach()
+        return {"loss": loss, "mean_loss": strategy.reduce(total, reduce_op="mean"), "targets": mean_targets}
+
+    def _share_of_loss(self, part: Mapping[str, Tensor], targets: Tensor) -> Tensor:
+        loss = self.model.masked_loss(part) * (part["loss_mask"].sum() / targets)
+        if isinstance(self.trainer.strategy, ShardedStrategy):
+            loss = loss + touch_missing_inputs(self.model, part, self.trainer.strategy.reduce)
+        return loss
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW, which decays matrices only, and the schedule.
@@ -236,10 +264,12 @@ class TrainingState(lightning.Callback):
 def require_equal_parameters(trainer: lightning.Trainer) -> None:
     """Compare a checksum of each parameter's bits over the ranks; every rank must call it.
 
+    What is shared out over the ranks exists once, and has nothing to be compared with.
+
     Raises:
         RuntimeError: If the ranks have drifted apart, as by a fault of the hardware or of the network.
     """
-    if trainer.world_size == 1:
+    if trainer.world_size == 1 or isinstance(trainer.strategy, ShardedStrategy):
         return
     module = trainer.lightning_module
     bits = [parameter.detach().float().view(torch.int32).sum(dtype=torch.int64) for parameter in module.parameters()]
