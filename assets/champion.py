@@ -47,7 +47,7 @@ def champion_is_rightful(stores: Stores, experiment: Experiment) -> dg.AssetChec
     store, mend = champions_of(stores), f"db1 rollback --experiment {experiment.name}"
     history = store.read(experiment.name)
     decision = history.decisions[-1]
-    told = {"outcome": decision.outcome, "serves": history.serving, "differences": _differences(decision.contest)}
+    told = {"outcome": decision.outcome, "serves": history.serving, **_compare(decision.contest)}
     try:
         store.open(experiment.name).verify()
     except ManifestError as error:
@@ -77,9 +77,7 @@ def _describe(history: History) -> dict[str, Any]:
     apart = {name: list(contest[name]) for name in ("new", "gone")} | {"not_compared": contest["not_compared"]}
     return {
         **told,
-        "difference": contest["overall"]["difference"],
-        "difference_at_least": contest["overall"]["low"],
-        "differences": _differences(contest),
+        **_compare(contest),
         "tasks": table([_row(one) for one in tasks[:_TASKS_SHOWN]]),
         "tasks_apart": dg.MetadataValue.json(apart),
         "rules": dg.MetadataValue.json(dict(contest["rules"])),
@@ -87,9 +85,14 @@ def _describe(history: History) -> dict[str, Any]:
     }
 
 
-def _differences(contest: Any) -> dg.MetadataValue:
-    found = [one for one in (contest["overall"], *contest["families"]) if one] if contest else []
-    return table([_row(one) | {"allowed": -one["margin"]} for one in found])
+def _compare(contest: Any) -> dict[str, Any]:
+    """Return the difference of all tasks as numbers, which the UI plots, and a table by family."""
+    if contest is None or contest["overall"] is None:
+        return {}
+    overall = contest["overall"]
+    rows = [_row(one) | {"allowed": -one["margin"]} for one in (overall, *contest["families"])]
+    numbers = {"difference": overall["difference"], "difference_at_least": overall["low"]}
+    return {**numbers, "differences": table(rows)}
 
 
 def _row(one: Any) -> dict[str, Any]:
@@ -100,7 +103,12 @@ def _row(one: Any) -> dict[str, Any]:
 def _list_decisions(history: History) -> dg.MetadataValue:
     dated = list(zip(history.times, history.decisions, strict=True))[-_DECISIONS_SHOWN:]
     rows = [
-        {"when": when, "outcome": one.outcome, "challenger": one.challenger[:12], "serves": one.serves[:12]}
+        {
+            "when": when[:16].replace("T", " "),
+            "outcome": one.outcome,
+            "challenger": one.challenger[:12],
+            "serves": one.serves[:12],
+        }
         | {"reason": one.reason}
         for when, one in reversed(dated)
     ]

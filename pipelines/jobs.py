@@ -7,6 +7,7 @@ from pipelines.experiments import get_experiment
 from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
 
 _SHOWN = 10  # tasks that the log names
+_ORIGIN_TAGS = ("dagster/sensor_name", "dagster/schedule_name")  # by which the UI says who started a run
 
 
 def define_stage(stage: str) -> dg.OpDefinition:
@@ -21,13 +22,16 @@ def define_stage(stage: str) -> dg.OpDefinition:
     def make(context: dg.OpExecutionContext, stores: Stores, experiment: Experiment) -> None:
         def tell(run: StageRun, result: dg.ExecuteInProcessResult | None) -> None:
             state = "begins" if result is None else f"is made, see run {result.run_id}"
-            context.log.info(f"{run.asset_key.to_user_string()} {state}")
+            what = [run.asset_key.to_user_string(), " to ".join(dict.fromkeys((run.first_task, run.last_task)))]
+            context.log.info(" ".join(filter(None, [*what, state])))
 
         due = find_due(stage, stores, experiment, context.instance)
-        context.log.info(f"{stage}: {len(due)} to make {', '.join(due[:_SHOWN])}")
+        shown = ", ".join(due[:_SHOWN])
+        context.log.info(f"{stage}: {f'{len(due)} to make, {shown}' if due else 'nothing to make'}")
         job = context.repository_def.get_implicit_global_asset_job_def()
         runs = plan_runs([stage], due) if due else []
         tags = {"db1/started_by": context.run_id}
+        tags |= {name: value for name, value in context.run_tags.items() if name in _ORIGIN_TAGS}
         make_stages(runs, job, context.instance, experiment, tell=tell, warn=context.log.warning, tags=tags)
 
     return make
