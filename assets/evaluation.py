@@ -1,5 +1,6 @@
 # Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,8 @@ import dagster as dg
 import numpy as np
 
 from assets.checkpoint import checkpoint_folder
-from assets.materialization import OWNERS, Made, find_or_make, picture, report_tasks, table
+from assets.fan_out import make_tasks
+from assets.materialization import OWNERS, picture, table
 from assets.partitions import ALL_AT_ONCE, partitions_of
 from assets.resources import Experiment, Progress, Stores
 from assets.tokens import read_tokenizer
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 CODE_VERSION = "1"
 _PROMPT_SEED = 0
+_PROCESS_BYTES = 1 << 30
+_BYTES_A_PARAMETER = 12  # weights, and keys and values of the episodes that are played at once
 
 
 def define_evaluation(family: str) -> dg.AssetsDefinition:
@@ -50,17 +54,8 @@ def define_evaluation(family: str) -> dg.AssetsDefinition:
     def evaluation(
         context: dg.AssetExecutionContext, stores: Stores, experiment: Experiment, progress: Progress
     ) -> Iterator[dg.MaterializeResult]:
-        checkpoint = checkpoint_folder(stores, experiment).read()
-
-        def make(task_id: str) -> Made:
-            reference = stores.trajectories.read(task_id).manifest
-            recipe = evaluation_recipe(get_task(task_id), experiment, checkpoint, reference)
-            return find_or_make(
-                lambda: stores.evaluation.find(task_id, recipe),
-                lambda: _play(stores, experiment, progress, recipe, reference),
-            )
-
-        yield from report_tasks(context, make, _describe)
+        processes = min(experiment.processes, _fitting(checkpoint_folder(stores, experiment).read()))
+        yield from make_tasks(context, _plan, _describe, stores, experiment, progress, num_processes=processes)
 
     return evaluation
 
@@ -101,6 +96,24 @@ def evaluation_recipe(task: Task, experiment: Experiment, checkpoint: Manifest, 
         "first_seed": EVALUATION_SEED,
         "num_episodes": experiment.num_evaluation_episodes,
     }
+
+
+def _fitting(checkpoint: Manifest) -> int:
+    """Return how many processes' models fit into this machine's memory, at least 1."""
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, memory_bytes // (_PROCESS_BYTES + _BYTES_A_PARAMETER * checkpoint.metadata["num_parameters"]))
+
+
+def _plan(
+    stores: Stores, experiment: Experiment, progress: Progress, task_id: str
+) -> tuple[Callable[[], Manifest | None], Callable[[], Manifest]]:
+    checkpoint = checkpoint_folder(stores, experiment).read()
+    reference = stores.trajectories.read(task_id).manifest
+    recipe = evaluation_recipe(get_task(task_id), experiment, checkpoint, reference)
+    return (
+        lambda: stores.evaluation.find(task_id, recipe),
+        lambda: _play(stores, experiment, progress, recipe, reference),
+    )
 
 
 def _play(

@@ -1,12 +1,13 @@
 # Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from assets.materialization import OWNERS, Made, find_or_make, report_one, report_tasks, table
+from assets.fan_out import make_tasks
+from assets.materialization import OWNERS, find_or_make, report_one, table
 from assets.partitions import ALL_AT_ONCE, partitions_of
 from assets.resources import Experiment, Progress, Stores
 from db1_model.layout import StepLayout
@@ -63,22 +64,8 @@ def define_tokens(family: str) -> dg.AssetsDefinition:
     def tokens(
         context: dg.AssetExecutionContext, stores: Stores, experiment: Experiment, progress: Progress
     ) -> Iterator[dg.MaterializeResult]:
-        text, vocabulary = read_tokenizer(stores, experiment)
-
-        def make(task_id: str) -> Made:
-            stored, share = stores.trajectories.read(task_id), experiment.minimum_return_share
-            episodes = FilteredEpisodes(stored, share)
-            layout = StepLayout.from_schema(stored.schema, vocabulary)
-            recipe = tokens_recipe(stored, vocabulary, experiment)
-            trip = RoundTrip(layout, text, vocabulary, edge=experiment.model.bin_edge)
-            tracked = progress.track(task_id, map(trip.encode, episodes), total=len(episodes), unit="episodes")
-            told = lambda: {"round_trip": trip.to_json(), **episodes.facts()}  # noqa: E731
-            return find_or_make(
-                lambda: stores.tokens.find(task_id, recipe),
-                lambda: stores.tokens.write(task_id, layout.to_json(), tracked, recipe=recipe, metadata=told),
-            )
-
-        yield from report_tasks(context, make, _describe)
+        tokenizer_folder(stores, experiment).read()  # where it is missing, it is missing once and not for every task
+        yield from make_tasks(context, _plan, _describe, stores, experiment, progress)
 
     return tokens
 
@@ -128,6 +115,23 @@ def tokens_recipe(trajectories: StoredTrajectory, vocabulary: Vocabulary, experi
         "vocabulary": vocabulary.to_json(),
         **({"minimum_return_share": share} if share else {}),
     }
+
+
+def _plan(
+    stores: Stores, experiment: Experiment, progress: Progress, task_id: str
+) -> tuple[Callable[[], Manifest | None], Callable[[], Manifest]]:
+    text, vocabulary = read_tokenizer(stores, experiment)
+    stored, share = stores.trajectories.read(task_id), experiment.minimum_return_share
+    episodes = FilteredEpisodes(stored, share)
+    layout = StepLayout.from_schema(stored.schema, vocabulary)
+    recipe = tokens_recipe(stored, vocabulary, experiment)
+    trip = RoundTrip(layout, text, vocabulary, edge=experiment.model.bin_edge)
+    tracked = progress.track(task_id, map(trip.encode, episodes), total=len(episodes), unit="episodes")
+    told = lambda: {"round_trip": trip.to_json(), **episodes.facts()}  # noqa: E731
+    return (
+        lambda: stores.tokens.find(task_id, recipe),
+        lambda: stores.tokens.write(task_id, layout.to_json(), tracked, recipe=recipe, metadata=told),
+    )
 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:

@@ -53,6 +53,8 @@ def define_trajectories(family: str) -> dg.AssetsDefinition:
 
         with start_players(experiment.processes) as players:
             yield from report_tasks(context, make, _describe)
+            if told := players.describe():
+                progress.say(f"{context.asset_key.to_user_string()}: {told}")
 
     return trajectories
 

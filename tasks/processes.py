@@ -60,7 +60,7 @@ def _start(command: Sequence[str], environment: Mapping[str, str], output: Any) 
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the others
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
     )
 
 
@@ -86,7 +86,7 @@ def _end(nodes: Sequence[subprocess.Popen[bytes]]) -> None:
         node.wait()
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Be killed when the parent is, so that no process goes on training beside the next run."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

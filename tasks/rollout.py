@@ -13,6 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from storage.episode import Episode
+from tasks.engine import start_workers
 from tasks.policies import ExpertPolicy, Insider, RandomPolicy
 from tasks.task import EVALUATION_SEED, Action, Observation, Policy, Task, open_environment
 from tasks.workers import Workers
@@ -63,10 +64,10 @@ def start_players(num_processes: int, *, timeout_s: float = EPISODE_TIMEOUT_S) -
     """Return processes that play episodes of one task after another, to be closed by ``with``.
 
     Args:
-        num_processes: Processes at once, at least 1.
+        num_processes: Processes at once on this machine, at least 1; see ``start_workers``.
         timeout_s: Wall-clock seconds that an episode may take.
     """
-    return Workers(_Player(), num_processes=num_processes, timeout_s=timeout_s, memory_bytes=EPISODE_MEMORY_BYTES)
+    return start_workers(_Player(), num_processes=num_processes, timeout_s=timeout_s, memory_bytes=EPISODE_MEMORY_BYTES)
 
 
 def record_expert(task: Task, seeds: Sequence[int], *, players: Players | None = None) -> Iterator[Episode]:

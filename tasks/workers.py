@@ -15,14 +15,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from tasks.processes import die_with_parent
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_BLOCK = 16
+BLOCK = 16
 """At most so many neighbouring jobs go to one process, since they may share what it keeps, such as a solved tour."""
 
-_AHEAD = 2 * _BLOCK
+AHEAD = 2 * BLOCK
 """Jobs a process that may be done before their turn, so that a slow one does not fill the memory."""
+
+NO_TIMEOUT_S, NO_LIMIT_BYTES = 1e9, 1 << 62
+"""Limits that nothing reaches."""
 
 _OUT_OF_MEMORY = 71
 """Exit code of a process that an allocation failed in."""
@@ -30,9 +35,15 @@ _OUT_OF_MEMORY = 71
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job gave no result."""
+    """Why a job gave no result.
+
+    Args:
+        reason: What happened.
+        is_killed: Whether its process ended by a signal that nobody here sent.
+    """
 
     reason: str
+    is_killed: bool = False
 
 
 class Workers(Generic[Job, Result]):
@@ -45,10 +56,17 @@ class Workers(Generic[Job, Result]):
         num_processes: Processes at once, at least 1.
         timeout_s: Wall-clock seconds after which a job's process is killed.
         memory_bytes: Memory that a process may take, beyond which an allocation in it fails.
+        block: At most so many neighbouring jobs go to one process; 1 for large ones.
     """
 
     def __init__(
-        self, function: Callable[[Job], Result], *, num_processes: int, timeout_s: float, memory_bytes: int
+        self,
+        function: Callable[[Job], Result],
+        *,
+        num_processes: int,
+        timeout_s: float = NO_TIMEOUT_S,
+        memory_bytes: int = NO_LIMIT_BYTES,
+        block: int = BLOCK,
     ) -> None:
         if num_processes < 1 or timeout_s <= 0 or memory_bytes <= 0:
             raise ValueError(
@@ -57,6 +75,7 @@ class Workers(Generic[Job, Result]):
             )
         self._function = function
         self._limits = timeout_s, memory_bytes
+        self._block = block
         self.num_processes = num_processes
         self._workers: list[_Worker] = []
 
@@ -70,6 +89,10 @@ class Workers(Generic[Job, Result]):
             worker.end()
         self._workers.clear()
 
+    def describe(self) -> str:
+        """Return who did the jobs; empty when nobody had to."""
+        return f"{len(self._workers)} processes of this machine" if self._workers else ""
+
     def map(self, jobs: Sequence[Job]) -> Iterator[Result | Failure]:
         """Do all jobs and yield what came of each, in the order of the jobs."""
         while len(self._workers) < min(self.num_processes, len(jobs)):
@@ -78,12 +101,12 @@ class Workers(Generic[Job, Result]):
         busy: dict[Any, tuple[_Worker, deque[int], int]] = {}
         done: dict[int, Any] = {}
         begun = yielded = 0
-        size = max(1, min(_BLOCK, len(jobs) // self.num_processes))
+        size = max(1, min(self._block, len(jobs) // self.num_processes))
         try:
             while yielded < len(jobs):
                 waiting = []
                 for worker, block in idle:
-                    if not block and begun < len(jobs) and begun - yielded < _AHEAD * self.num_processes:
+                    if not block and begun < len(jobs) and begun - yielded < AHEAD * self.num_processes:
                         block.extend(range(begun, min(begun + size, len(jobs))))
                         begun += len(block)
                     if block:
@@ -141,7 +164,7 @@ class _Worker:
             return Failure(f"took longer than {self._timeout_s:g} s")
         if code == _OUT_OF_MEMORY:
             return Failure(f"took more memory than {self._memory_bytes / 2**30:.3g} GiB")
-        return Failure(f"its process ended with exit code {code}")
+        return Failure(f"its process ended with exit code {code}", is_killed=code < 0)
 
     def end(self) -> int:
         self.ended = True
@@ -155,6 +178,7 @@ class _Worker:
 
 def work(handle: int) -> None:
     """Do jobs from the connection of this handle until it closes; SIGALRM ends a job that outlasts the limit."""
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer; it then closes the connection
     connection = Connection(handle)
     try:

@@ -159,6 +159,21 @@ def test_deleted_data_come_back_with_equal_digests(copied: Pipeline) -> None:
     assert copied.told("shards", "packed_now") == 2
 
 
+def test_several_processes_make_what_one_does_and_a_task_that_fails_there_is_named(copied: Pipeline) -> None:
+    before = {place: manifest.digest for place, manifest in copied.manifests().items()}
+    several = replace(copied, experiment=Experiment(**{**TINY.model_dump(), "num_processes": 2}))
+    for stage in ("tokens", "evaluation"):
+        shutil.rmtree(copied.root / stage)
+        several.make(stage)
+    assert {place: manifest.digest for place, manifest in copied.manifests().items()} == before
+
+    shutil.rmtree(copied.root / "tokens")
+    shutil.rmtree(copied.root / "trajectories" / FIRST)
+    with pytest.raises(TasksFailedError, match=rf"1 of 2 tasks failed.*\n  {FIRST}: ManifestError: trajectories of"):
+        several.make("tokens")
+    assert copied.told("tokens/control", "work", SECOND) == "made now"
+
+
 class Failing(Progress):
     def track(self, name: str, items: Iterable[Item], *, total: int, unit: str) -> Iterator[Item]:
         if name.startswith(FIRST):

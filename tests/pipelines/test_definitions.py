@@ -18,7 +18,7 @@ import resource, sys
 from pipelines.definitions import defs
 defs.get_repository_def().load_all_definitions()
 usage = resource.getrusage(resource.RUSAGE_SELF)
-heavy = {"torch", "lightning", "ortools", "minigrid", "numba"} & set(sys.modules)
+heavy = {"torch", "lightning", "ortools", "minigrid", "numba", "ray"} & set(sys.modules)
 print(usage.ru_utime + usage.ru_stime, *sorted(heavy))
 """
 
