@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: install demo demo-language test test-slow check ui bench kills
+.PHONY: install demo demo-language test test-slow check ui bench kills ray
 
 install: .venv/installed
 
@@ -37,3 +37,7 @@ bench: install
 
 kills: install
 	$(BIN)/python -m benchmarks.kills
+
+ray: install
+	$(BIN)/pip install --quiet -e '.[ray]' -c constraints.txt
+	$(BIN)/pytest -m slow tests/pipelines/test_ray_nodes.py
