@@ -27,8 +27,8 @@ from db1_model.transformer import DB1
 class ShardedStrategy(ModelParallelStrategy):
     """Lightning's strategy for FSDP2, with states that are whole.
 
-    Lightning's own states number the moments by the order of the module's parameters; an optimiser numbers them by the
-    order of its groups, and under DDP would take the moments of other parameters.
+    Lightning would read a state of DDP as if its moments were numbered by the order of the module's parameters, and
+    fail: they are numbered by the order of the optimiser's groups.
 
     Args:
         world_size: Number of processes.

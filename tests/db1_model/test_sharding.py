@@ -165,6 +165,7 @@ def test_a_killed_fsdp_training_goes_on_in_one_process_and_ends_as_if_nothing_ha
     shards: str, plain: ShardIndex, expected: list[float], tmp_path: Path
 ) -> None:
     run(shards, "plain", tmp_path, replace(TRAINING, **SHARED), kill_at=6)
+    assert [state.stem for state in tmp_path.rglob("*.ckpt")] == ["step-00000004"]
 
     train(TRAINING, plain, StoredFolder(tmp_path, "checkpoint", "x"))
 
