@@ -23,6 +23,7 @@ from pipelines import (
     log_commands,
     model_commands,
     plan_commands,
+    serve_command,
     store_commands,
     task_commands,
     token_commands,
@@ -102,6 +103,7 @@ def ui(port: Annotated[int, typer.Option(help="Port of the web server.")] = 3000
     os.execv(Path(sys.executable).with_name("dg"), ["dg", "dev", "--port", str(port)])
 
 
+app.command()(serve_command.serve)
 app.command("tasks")(task_commands.list_tasks)
 app.command()(model_commands.play)
 app.command("champion")(champion_commands.show_champion)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import platform
 import warnings
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from assets.partitions import find_ranges, group_by_family, partitions_of, specialists_of
 from assets.resources import Experiment, Stores
@@ -153,13 +155,33 @@ def _keep_proven(runs: list[StageRun], experiment: Experiment) -> list[StageRun]
 
 def close_orphans(instance: dg.DagsterInstance) -> int:
     """Mark the runs whose process was killed as failed, and free what they held; return their number."""
-    begun = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-    unfinished = instance.get_runs(dg.RunsFilter(statuses=begun))
-    orphans = [run for run in unfinished if _is_dead(run.tags.get(_PROCESS_TAG, ""))]
-    for run in orphans:
-        instance.report_run_failed(run, "its process was killed; started again, it goes on with what was finished")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    orphans = [run for run in _unfinished(instance) if _is_dead(run.tags.get(_PROCESS_TAG, ""))]
+    close_runs(instance, orphans, "its process was killed; started again, it goes on with what was finished")
     return len(orphans)
+
+
+def find_abandoned(instance: dg.DagsterInstance, host: str, port: int) -> list[dg.DagsterRun]:
+    """Return the runs that ended with an earlier server of code, whose processes they were.
+
+    Args:
+        instance: The records.
+        host: Under which the web server and the daemon know the server.
+        port: The server's.
+    """
+    servers = [(run, json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))) for run in _unfinished(instance)]
+    return [run for run, server in servers if (server.get("host"), server.get("port")) == (host, port)]
+
+
+def close_runs(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun], reason: str) -> None:
+    """Mark runs as failed, which Dagster may start again, and free what they held."""
+    for run in runs:
+        instance.report_run_failed(run, reason)
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _unfinished(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
+    begun = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    return instance.get_runs(dg.RunsFilter(statuses=begun))
 
 
 def name_process(pid: int | None = None) -> str:

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from dagster._core.instance.config import dagster_instance_config
 from dagster._core.workspace.load import location_origins_from_yaml_paths
+
+from pipelines.cli import app
 
 PROJECT = Path(__file__).parents[2]
 DEPLOY = PROJECT / "deploy"
@@ -142,7 +145,17 @@ def test_in_kubernetes_nothing_is_open_and_all_is_one_image() -> None:
         "ingress": [{"from": [{"podSelector": {}}]}],
     }
     shared = load("dagster.yaml")
-    assert values["additionalInstanceConfig"]["concurrency"]["pools"] == shared["concurrency"]["pools"]
+    assert values["additionalInstanceConfig"]["concurrency"] == shared["concurrency"]
+    assert "runCoordinator" not in values["dagsterDaemon"]
+
+
+def test_the_document_names_commands_that_exist() -> None:
+    text = (PROJECT / "docs" / "operating.md").read_text()
+    there = typer.main.get_command(app)
+
+    named = set(re.findall(r"(?:^|`|exec code )db1 (\w+)", text, re.MULTILINE))
+
+    assert {"stale", "rollback", "doctor", "checkpoint"} <= named <= set(there.commands)  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import json
 import platform
 
 import dagster as dg
 
-from pipelines.runs import STAGES, StageRun, close_orphans, name_process, plan_runs
+from pipelines.runs import STAGES, StageRun, close_orphans, close_runs, find_abandoned, name_process, plan_runs
 
 
 def test_runs_follow_the_data_and_each_family_has_its_own() -> None:
@@ -67,3 +68,25 @@ def test_a_run_whose_process_was_killed_is_closed_and_others_are_not() -> None:
         status = {run.run_id: run.status for run in instance.get_runs()}
         assert status[killed.run_id] is dg.DagsterRunStatus.FAILURE
         assert status[alive.run_id] is status[elsewhere.run_id] is begun
+
+
+def test_the_runs_of_an_earlier_server_of_code_are_closed_and_those_of_others_are_not() -> None:
+    def tell(host: str) -> dict[str, str]:
+        return {".dagster/grpc_info": json.dumps({"host": host, "port": 4000})}
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        begun, ended = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS
+        ours = instance.create_run_for_job(job, status=begun, tags=tell("code"))
+        finished = instance.create_run_for_job(job, status=ended, tags=tell("code"))
+        others = instance.create_run_for_job(job, status=begun, tags=tell("code-2"))
+        without = instance.create_run_for_job(job, status=begun)
+
+        abandoned = find_abandoned(instance, "code", 4000)
+        close_runs(instance, abandoned, "the server ended")
+
+        assert [run.run_id for run in abandoned] == [ours.run_id]
+
+        status = {run.run_id: run.status for run in instance.get_runs()}
+        assert status[ours.run_id] is dg.DagsterRunStatus.FAILURE
+        assert status[finished.run_id] is ended
+        assert status[others.run_id] is status[without.run_id] is begun
