@@ -71,7 +71,6 @@ def define(progress: Progress | dg.ResourceDefinition, more_jobs: Sequence[dg.Jo
             "launcher": ChosenLauncher.from_environment(),
         },
         executor=dg.in_process_executor,  # a process a step costs seconds, and a run has few steps
-        executor=dg.in_process_executor,  # a process a step costs seconds, and a run has few steps
         loggers={"console": dg.colored_console_logger},
     )
 

@@ -45,7 +45,7 @@ _CONTROL_SHARE = 1 - sum(_LANGUAGE_WEIGHTS.values())
 
 _DEMO_LANGUAGE_TRAINING = _DEMO_TRAINING | {
     "preset": "db1-nano-language",
-    "steps": 9000,
+    "steps": 8400,
     "weights": _LANGUAGE_WEIGHTS | {task: _CONTROL_SHARE * share for task, share in _DEMO_WEIGHTS.items()},
 }
 
