@@ -119,7 +119,7 @@ def _assumptions(number: int, kind: str, *, micro_batch: int, context: int, batc
     )
     yield f"a GPU has {_OVERHEAD_GB:g} GB less for all this: PyTorch, communication and fragments"
     yield "recomputed: checkpoint_activations, a third more work that counts as none, so expect 3/4 of the MFU"
-    yield "training here is DDP; FSDP is told to compare"
+    yield "training is with DDP, or where its `strategy` is fsdp with FSDP"
     published = PUBLISHED_MFU.get(kind)
     yield f"published MFU on {kind}: {published}" if published else f"no MFU near this size is published for {kind}"
     if number * micro_batch > batch:
