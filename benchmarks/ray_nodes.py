@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,7 +48,6 @@ _SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_MEMORY_MONITOR": "1", 
 _PATIENCE_S = 60
 _TRIES = 3
 _AT_WORK = "ray::_do"
-_DONE = re.compile(r"(\S+)(?: \(.*\))?: (\d+)/(\d+) (?:episodes|tasks)")
 _NODE = re.compile(r"(10\.77\.\S+): (\d+) jobs")
 _LOST = re.compile(r"(\d+) blocks lost")
 
@@ -118,10 +118,11 @@ def make_stage(stage: str, root: Path, names: Sequence[str] = (), *, victim: str
         root: Where things lie.
         names: The Ray nodes; without them, the work stays on this machine.
         victim: What is killed: ``node``, the second one, or ``driver``, the process that gives out the work.
-        after: Jobs of the stage that are done before.
+        after: Tasks that are made before.
     """
     command = [*(("ip", "netns", "exec", names[0]) if names else ()), sys.executable, "-m", "benchmarks.ray_nodes"]
     settings = {**_SETTINGS, "DB1_DATA": str(root), RAY_ADDRESS: f"{ADDRESSES[0]}:{_PORT}" if names else ""}
+    there = _count_made(root / stage)
     process = subprocess.Popen(
         [*command, stage],
         cwd=ROOT,
@@ -130,13 +131,13 @@ def make_stage(stage: str, root: Path, names: Sequence[str] = (), *, victim: str
         stderr=subprocess.STDOUT,
         text=True,
     )
-    made, begun, done = StageMade(), time.perf_counter(), 0
+    if victim:
+        threading.Thread(
+            target=_strike, args=(victim, process, names, root / stage, there + after), daemon=True
+        ).start()
+    made, begun = StageMade(), time.perf_counter()
     for line in process.stdout or ():
         made.lines.append(line)
-        if _DONE.search(line):
-            done += 1
-            if victim and done == after:
-                _strike(victim, process.pid, names)
         if found := re.match(r"tasks made: (\d+)", line):
             made.num_tasks += int(found[1])
         for address, number in _NODE.findall(line):
@@ -146,17 +147,20 @@ def make_stage(stage: str, root: Path, names: Sequence[str] = (), *, victim: str
     return made
 
 
-def _strike(victim: str, driver: int, names: Sequence[str]) -> None:
-    """Kill the driver, or all of the second node as soon as it is at work."""
-    if victim == "driver":
-        _kill([driver])
-        return
-    deadline = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < deadline:
-        running = processes_of(names[1])
+def _strike(victim: str, driver: subprocess.Popen[str], names: Sequence[str], folder: Path, wanted: int) -> None:
+    """Kill the driver, or all of the second node while it is at work, once so many tasks are made."""
+    while driver.poll() is None:
+        time.sleep(0.02)
+        if _count_made(folder) < wanted:
+            continue
+        running = {driver.pid: _AT_WORK} if victim == "driver" else processes_of(names[1])
         if any(_AT_WORK in command for command in running.values()):
             _kill(running)
             return
+
+
+def _count_made(folder: Path) -> int:
+    return sum(1 for _ in folder.glob("*/*/manifest.json"))
 
 
 def _kill(pids: Iterable[int]) -> None:
@@ -217,7 +221,7 @@ def main() -> None:
         with ray_nodes() as names:
             for stage, victim, after in (
                 ("trajectories", "", 0),
-                ("trajectories", "node", 84),
+                ("trajectories", "node", 3),
                 ("tokens", "", 0),
                 ("evaluation", "driver", 2),
                 ("evaluation", "node", 2),
