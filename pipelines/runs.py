@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.storage.tags import GRPC_INFO_TAG
+from sqlalchemy.exc import DBAPIError
 
 from assets.partitions import find_ranges, group_by_family, partitions_of, specialists_of
 from assets.resources import Experiment, Stores
@@ -30,6 +32,9 @@ STAGES = (
     "report",
 )
 """All stages, in the order of the data."""
+
+POOLS = ("specialists", "experts", "training")
+"""What holds one asset at a time of those that name it."""
 
 PARTITIONED_STAGES = ("specialists", "trajectories", "tokens", "evaluation")
 _BEFORE_THE_PROOF = ("specialists", "trajectories")
@@ -114,6 +119,7 @@ def make_stages(
         StageFailedError: If several runs of a stage failed; the message has the reason of each.
     """
     close_orphans(instance)
+    ready_pools(instance)
     config = {
         "resources": {"experiment": {"config": experiment.model_dump()}},
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
@@ -131,8 +137,11 @@ def make_stages(
                 )
             except Exception as error:
                 errors[run] = error
-            else:
+                continue
+            if result.success:
                 tell(run, result)
+            else:
+                errors[run] = _read_failure(result)
         if experiment.only_proven and stage in _BEFORE_THE_PROOF:
             for run, error in errors.items():
                 warn(f"{run.asset_key.to_user_string()}: {error}")
@@ -153,9 +162,29 @@ def _keep_proven(runs: list[StageRun], experiment: Experiment) -> list[StageRun]
     return plan_runs([stage], [task_id for task_id in proven if task_id in wanted])
 
 
+def _read_failure(result: dg.ExecuteInProcessResult) -> RuntimeError:
+    """Return why a run failed outside of its steps, which Dagster records and does not raise."""
+    reasons = [event.job_failure_data for event in result.all_events if event.is_failure and event.is_job_event]
+    words = [reason.error.to_string() for reason in reasons if reason.error]
+    return RuntimeError(f"run {result.run_id} failed: {' '.join(words) or 'Dagster does not say why'}")
+
+
+def ready_pools(instance: dg.DagsterInstance) -> None:
+    """Make the pools that are not there yet.
+
+    Dagster makes a pool at its first use, and in Postgres fails when two runs do so at once.
+    """
+    storage = instance.event_log_storage
+    if storage.supports_global_concurrency_limits:
+        for pool in set(POOLS) - {limit.name for limit in storage.get_pool_limits()}:
+            with contextlib.suppress(DBAPIError):  # another process has just made it
+                storage.initialize_concurrency_limit_to_default(pool)
+
+
 def close_orphans(instance: dg.DagsterInstance) -> int:
     """Mark the runs whose process was killed as failed, and free what they held; return their number."""
-    orphans = [run for run in _unfinished(instance) if _is_dead(run.tags.get(_PROCESS_TAG, ""))]
+    dead = [run.run_id for run in _unfinished(instance) if _is_dead(run.tags.get(_PROCESS_TAG, ""))]
+    orphans = [run for run in _unfinished(instance) if run.run_id in dead]  # those that did not end well just before
     close_runs(instance, orphans, "its process was killed; started again, it goes on with what was finished")
     return len(orphans)
 
