@@ -13,7 +13,7 @@ def db1_nano() -> ModelConfig:
     The numbers of an observation share a position, and the context is short, so that many actions are trained a second.
 
     Command: ``db1 demo``, which is ``db1 make all --experiment demo``.
-    Time: 4,000 steps of 32 sequences in 8 to 11 minutes on two cores; 18 to 28 thousand positions a second.
+    Time: 4,000 steps of 32 sequences in 6 to 11 minutes on two cores; 18 to 34 thousand positions a second.
     Score: 13 to 15 of 17 tasks at half of the expert's score or more, 82 to 86 % on average; tours 11 to 17 % longer
     than the expert's.
     """
