@@ -8,8 +8,6 @@ from assets.materialization import OWNERS, find_or_make, picture, report_one, ta
 from assets.resources import Experiment, Stores
 from storage.champions import History
 from storage.manifest import ManifestError
-from tasks.charts import to_png
-from tasks.contest_chart import draw_differences
 from tasks.registry import families
 
 CODE_VERSION = "1"
@@ -61,6 +59,9 @@ def champion_is_rightful(stores: Stores, experiment: Experiment) -> dg.AssetChec
 
 
 def _describe(history: History) -> dict[str, Any]:
+    from tasks.charts import to_png  # imports Matplotlib
+    from tasks.contest_chart import draw_differences
+
     decision = history.decisions[-1]
     told = {
         "outcome": decision.outcome,

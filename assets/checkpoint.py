@@ -12,7 +12,6 @@ from db1_model.config import TrainingConfig
 from db1_model.train import CODE_VERSION, training_recipe
 from storage.folder import StoredFolder
 from storage.manifest import Manifest
-from tasks.charts import draw_training_curve, to_png
 
 
 @dg.asset(
@@ -69,6 +68,8 @@ def _read_told(folder: StoredFolder, told: dg.MaterializeResult) -> Manifest:
 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:
+    from tasks.charts import draw_training_curve, to_png  # imports Matplotlib
+
     log = manifest.metadata["log"]
     return {
         "step": manifest.metadata["step"],

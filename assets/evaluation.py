@@ -20,7 +20,6 @@ from db1_model.windows import choose_prompt
 from storage.episode import Episode, Schema
 from storage.manifest import Manifest, ManifestError
 from storage.trajectories import StoredTrajectory
-from tasks.charts import draw_scores, to_png
 from tasks.policies import ExpertPolicy
 from tasks.registry import get_task
 from tasks.rollout import roll_out
@@ -178,6 +177,8 @@ def _make_policy(
 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:
+    from tasks.charts import draw_scores, to_png  # imports Matplotlib
+
     verdict, facts = judge_evaluation(manifest), manifest.metadata
     rows = [{"policy": name, "mean return": score["mean"]} for name, score in facts["reference_scores"].items()]
     described = {

@@ -17,11 +17,9 @@ from assets.selection import trained_tasks
 from storage.folder import StoredFolder
 from storage.manifest import Manifest
 from storage.trajectories import StoredTrajectory
-from tasks.charts import draw_threshold_curve, to_png
 from tasks.decisions_page import ServingFacts
 from tasks.records import CheckpointFacts, EvaluationRecord, TaskLineage
 from tasks.registry import families, get_task
-from tasks.report import PAGE, build_report, write_report
 from tasks.rollout import record_expert, start_players
 from tasks.scores import Verdict, summarise
 
@@ -39,6 +37,8 @@ CODE_VERSION = "4"
 )
 def report(stores: Stores, experiment: Experiment, progress: Progress) -> dg.MaterializeResult:
     """Write up the evaluation of the experiment's checkpoint."""
+    from tasks.report import PAGE, build_report, write_report  # imports Matplotlib
+
     folder = report_folder(stores, experiment)
     checkpoint = checkpoint_folder(stores, experiment).read()
     stored = {task_id: read_evaluation(stores, task_id) for task_id in trained_tasks(stores, experiment)}
@@ -143,6 +143,8 @@ def _checkpoint_facts(checkpoint: Manifest, made_at: datetime) -> CheckpointFact
 
 
 def _describe(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    from tasks.charts import draw_threshold_curve, to_png  # imports Matplotlib
+
     rows = [
         {"task": one.task, "floor": one.floor, "expert": one.expert, "model": one.score, "score": one.normalised}
         for one in verdicts

@@ -12,7 +12,6 @@ from assets.partitions import ALL_AT_ONCE, specialists_of
 from assets.resources import Experiment, Progress, Stores
 from storage.folder import StoredFolder
 from storage.manifest import Manifest
-from tasks.charts import draw_learning_curve, to_png
 from tasks.processes import follow
 from tasks.registry import get_task
 from tasks.specialists.expert import KIND, find_specialist
@@ -57,6 +56,8 @@ def _train(task_id: str, stores: Stores, experiment: Experiment, progress: Progr
 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:
+    from tasks.charts import draw_learning_curve, to_png  # imports Matplotlib
+
     known = manifest.metadata
     return {
         "score": known["score"],

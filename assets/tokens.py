@@ -1,5 +1,6 @@
 # Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,17 @@ def read_tokenizer(stores: Stores, experiment: Experiment) -> tuple[TextTokenize
     Raises:
         ManifestError: If the tokenizer is missing or damaged.
     """
-    files = tokenizer_folder(stores, experiment).open()
-    files.verify()
-    text = TextTokenizer.load(files.folder)
+    folder = tokenizer_folder(stores, experiment)
+    text = _load_tokenizer(folder.root, folder.name, folder.read().digest)
     return text, Vocabulary.of(experiment.model, text.digest)
+
+
+@lru_cache(maxsize=1)
+def _load_tokenizer(root: str, name: str, digest: str) -> TextTokenizer:
+    """Return a tokenizer, read once for many tasks; the digest tells it from another one at the same place."""
+    files = StoredFolder(root, "tokenizer", name).open()
+    files.verify()
+    return TextTokenizer.load(files.folder)
 
 
 def sentences_of(stores: Stores, experiment: Experiment) -> list[str]:

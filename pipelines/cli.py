@@ -36,7 +36,6 @@ from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
 from pipelines.terminal import Terminal, draw_scores_table, summarise_scores
 from storage.locations import Locations
 from tasks.registry import select_tasks
-from tasks.report import PAGE
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False)
@@ -164,6 +163,8 @@ def _make(runs: list[StageRun], experiment: Experiment) -> None:
 
 
 def _show_scores(experiment: Experiment) -> None:
+    from tasks.report import PAGE  # imports Matplotlib
+
     stores = Stores(root=Locations.from_environment().root)
     evaluations = [read_evaluation(stores, task_id).manifest for task_id in trained_tasks(stores, experiment)]
     console.print(draw_scores_table(evaluations))
