@@ -41,8 +41,8 @@ def mu_law_cells(num_bins: int) -> tuple[NDArray[np.int32], NDArray[np.float32],
         num_bins: Number of bins over [-1, 1] after the mu-law.
 
     Returns:
-        The bin of each cell's smallest number (a large negative one for NaN and infinity), the edge within each cell
-        (infinity where there is none), and the number of bits to shift a number by to find its cell.
+        The bin of each cell's smallest number, the edge within each cell (infinity where there is none), and the number
+        of bits to shift a number by to find its cell. Cells of NaN and infinity mean nothing.
 
     Raises:
         ValueError: If there are so many bins that a cell of 24 leading bits holds several edges.
@@ -58,7 +58,6 @@ def mu_law_cells(num_bins: int) -> tuple[NDArray[np.int32], NDArray[np.float32],
     cells = np.arange(1 << bits, dtype=np.int64)
     smallest = np.where(cells >> (bits - 1), ((cells + 1) << shift) - 1, cells << shift)
     first_bins = np.searchsorted(places, _place_of(smallest), side="right").astype(np.int32)
-    first_bins[(smallest & ~_SIGN) > _LARGEST] = -num_bins
     edges = np.full(1 << bits, np.inf, np.float32)
     edges[cell_of] = _bits_at(places).astype(np.uint32).view(np.float32)
     first_bins[cell_of] = np.arange(num_bins - 1)  # also where the edge is the cell's smallest number
