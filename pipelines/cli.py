@@ -29,8 +29,8 @@ from pipelines import (
     token_commands,
     tour_commands,
 )
-from pipelines.definitions import define
 from pipelines.experiments import get_experiment
+from pipelines.launcher_choice import ChosenLauncher
 from pipelines.records import records_home
 from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
 from pipelines.terminal import Terminal, draw_scores_table, summarise_scores
@@ -95,6 +95,7 @@ def scores(experiment: _ExperimentName = "demo") -> None:
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="Port of the web server.")] = 3000) -> None:
     """Start Dagster's web interface and its daemon."""
+    ChosenLauncher.from_environment()  # the server would tell of a broken choice in the midst of its own lines
     home = _root() / ".dagster"
     home.mkdir(exist_ok=True)
     if not (home / "dagster.yaml").exists():
@@ -149,6 +150,8 @@ def _root() -> Path:
 
 
 def _make(runs: list[StageRun], experiment: Experiment) -> None:
+    from pipelines.definitions import define  # imported, it makes all definitions, and refuses a broken DB1_LAUNCHER
+
     without_captured_output = {
         "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     }

@@ -12,6 +12,7 @@ import typer
 from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
 
+from pipelines.launcher_choice import ChosenLauncher
 from pipelines.records import records_home
 from pipelines.runs import close_runs, find_abandoned
 
@@ -31,6 +32,7 @@ def serve(
 
     Dagster does not see that runs ended with an earlier server: they are marked as failed, and so started again.
     """
+    ChosenLauncher.from_environment()  # the server would tell of a broken choice in the midst of its own lines
     program = str(Path(sys.executable).with_name("dagster"))
     options = [f"--host={host}", f"--port={port}", "--module-name=pipelines.definitions", "--location-name=db1"]
     with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(records_home()))) as instance:
