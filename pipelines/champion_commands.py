@@ -12,12 +12,12 @@ from assets.contest import champions_of, crown, read_results, share_at_half
 from assets.resources import Stores
 from pipelines.checkpoints import CHAMPION
 from pipelines.experiments import get_experiment
+from pipelines.terminal import print_table
 from storage.champions import History
 from storage.locations import Locations
 from storage.manifest import ManifestError
 
 console = Console(highlight=False)
-_WIDE = 120  # columns where the output is no terminal
 _SHORT = 12  # digits of a digest
 _COLOURS = {"first": "green", "promoted": "green", "crowned": "green", "kept": "yellow", "rolled back": "red"}
 _ExperimentName = Annotated[
@@ -51,7 +51,7 @@ def show_champion(
     console.print(lines[1])
     before = ", ".join(digest[:_SHORT] for digest in reversed(history.line[:-1]))
     console.print(f"kept for a rollback: {before or 'none'}")
-    console.print(_draw(history), width=None if console.is_terminal else _WIDE)
+    print_table(console, _draw(history))
     console.print(f"play with it:\n  db1 play {experiment}{CHAMPION} TASK", soft_wrap=True)
 
 

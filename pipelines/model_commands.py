@@ -14,6 +14,7 @@ from assets.evaluation import judge_evaluation
 from assets.resources import Stores
 from pipelines.checkpoints import find_licences, find_tokenizer, make_policy, open_checkpoint
 from pipelines.experiments import EXPERIMENTS
+from pipelines.terminal import print_table
 from storage.folder import StoredFolder
 from storage.locations import Locations
 from storage.manifest import Manifest, ManifestError
@@ -24,7 +25,6 @@ from tasks.task import EVALUATION_SEED
 
 checkpoints = typer.Typer(no_args_is_help=True, help="Import DB1's published checkpoint; export one; write its log.")
 console = Console(highlight=False)
-_WIDE = 120  # columns where the output is no terminal
 _SLOTS = 8  # environments at once; each holds the keys and values of a memory
 
 
@@ -47,7 +47,7 @@ def parity(
     for case in result.differences:
         verdict = "[green]holds[/]" if case.holds else "[bold red]FAILS[/]"
         table.add_row(escape(case.case), f"{case.largest:.1e}", f"{case.tolerance:.0e}", verdict)
-    console.print(table, width=None if console.is_terminal else _WIDE)
+    print_table(console, table)
     if any(case.relative for case in result.differences):
         console.print("a gradient's difference is a share of its largest expected entry")
     if result.absent:
