@@ -172,7 +172,10 @@ def _open(task_id: str, model: str, temperature: float, seed: int) -> _Speaker:
     task, stores = get_task(task_id), Stores(root=Locations.from_environment().root)
     schema = schema_of(task)
     if schema.action.kind != "text":
-        raise ValueError(f"task {task_id!r} is not answered in words; expected one of captions, questions or dialogue")
+        raise ValueError(
+            f"task {task_id!r} is not answered in words; expected one of captions, questions or dialogue, see:\n"
+            "  db1 tasks captions,questions,dialogue"
+        )
     name = _choose(stores, model)
     trained = trained_tasks_of(stores, open_checkpoint(stores, name).manifest)
     if task_id not in trained:

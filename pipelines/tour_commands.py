@@ -126,7 +126,7 @@ def verify_tours(
     gap = 0.0
     chosen = select_tasks(selection)
     if strangers := [task_id for task_id in chosen if not task_id.startswith("tsp/")]:
-        raise ValueError(f"task {strangers[0]!r} has no tours; expected tasks of the family tsp")
+        raise ValueError(f"task {strangers[0]!r} has no tours; expected tasks of the family tsp, see:\n  db1 tasks tsp")
     stored = [task_id for task_id in store.tasks() if task_id in chosen]
     for task_id in track(stored, description="tasks", console=console, transient=True):
         num_tasks += 1
