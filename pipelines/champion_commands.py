@@ -14,7 +14,6 @@ from pipelines.checkpoints import CHAMPION
 from pipelines.experiments import get_experiment
 from pipelines.terminal import print_table
 from storage.champions import History
-from storage.locations import Locations
 from storage.manifest import ManifestError
 
 console = Console(highlight=False)
@@ -32,7 +31,7 @@ def show_champion(
     ] = "",
 ) -> None:
     """Show the checkpoint that serves, and all decisions about it."""
-    chosen, stores = get_experiment(experiment), Stores(root=Locations.from_environment().root)
+    chosen, stores = get_experiment(experiment), Stores.from_environment()
     if crown_because:
         crown(stores, chosen, crown_because)
     store = champions_of(stores)
@@ -61,7 +60,7 @@ def roll_back(
 ) -> None:
     """Make the champion before the present one serve again; the present one is not let in a second time."""
     get_experiment(experiment)
-    store = champions_of(Stores(root=Locations.from_environment().root))
+    store = champions_of(Stores.from_environment())
     store.roll_back(experiment, reason)
     decision = store.read(experiment).decisions[-1]
     console.print(

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import dagster as dg
 import typer
-from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
 from rich.markup import escape
 
@@ -31,10 +30,9 @@ from pipelines import (
 )
 from pipelines.experiments import get_experiment
 from pipelines.launcher_choice import ChosenLauncher
-from pipelines.records import records_home
+from pipelines.records import open_records
 from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
 from pipelines.terminal import Terminal, draw_scores_table, summarise_scores
-from storage.locations import Locations
 from tasks.registry import select_tasks
 from tasks.report import PAGE
 
@@ -155,8 +153,7 @@ def _make(runs: list[StageRun], experiment: Experiment) -> None:
     without_captured_output = {
         "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     }
-    reference = InstanceRef.from_dir(str(records_home()), overrides=without_captured_output)
-    with dg.DagsterInstance.from_ref(reference) as instance, Terminal(console) as terminal:
+    with open_records(without_captured_output) as instance, Terminal(console) as terminal:
         defs = define(dg.ResourceDefinition.hardcoded_resource(terminal))
         try:
             job = defs.resolve_implicit_global_asset_job_def()
@@ -167,7 +164,7 @@ def _make(runs: list[StageRun], experiment: Experiment) -> None:
 
 
 def _show_scores(experiment: Experiment) -> None:
-    stores = Stores(root=Locations.from_environment().root)
+    stores = Stores.from_environment()
     evaluations = [read_evaluation(stores, task_id).manifest for task_id in trained_tasks(stores, experiment)]
     console.print(draw_scores_table(evaluations))
     console.print(summarise_scores(evaluations))

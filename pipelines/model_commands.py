@@ -16,7 +16,6 @@ from pipelines.checkpoints import find_licences, find_tokenizer, make_policy, op
 from pipelines.experiments import EXPERIMENTS
 from pipelines.terminal import print_table
 from storage.folder import StoredFolder
-from storage.locations import Locations
 from storage.manifest import Manifest, ManifestError
 from tasks.registry import get_task
 from tasks.rollout import roll_out
@@ -87,7 +86,7 @@ def import_(
         raise ValueError(f"{name!r} is an experiment, whose checkpoint is trained; expected another name")
     if norm not in ("post", "pre", "deep"):
         raise ValueError(f"the norm is {norm!r}; expected post, pre or deep")
-    stores, text = Stores(root=Locations.from_environment().root), TextTokenizer.load(tokenizer)
+    stores, text = Stores.from_environment(), TextTokenizer.load(tokenizer)
     folder = StoredFolder(stores.locations.checkpoints, "checkpoint", name)
     unstated = Unstated(norm, context_length, memory_length, num_bins, num_discrete)
     manifest = import_deepspeed(source, folder, text, unstated, tag=tag)
@@ -115,7 +114,7 @@ def export(
     from db1_model.export import export_checkpoint
     from db1_model.model_card import TaskScore, write_card
 
-    stores = Stores(root=Locations.from_environment().root)
+    stores = Stores.from_environment()
     files = open_checkpoint(stores, name)
     checkpoint, text = load_checkpoint(files), find_tokenizer(stores, name)
     if text is not None and text.digest != checkpoint.vocabulary.tokenizer_digest:
@@ -150,7 +149,7 @@ def play(
     device: Annotated[str, typer.Option(help="Where the model computes: cpu or cuda.")] = "cpu",
 ) -> None:
     """Play a task with a stored checkpoint; print each episode's return, the mean and the score."""
-    task, stores = get_task(task_id), Stores(root=Locations.from_environment().root)
+    task, stores = get_task(task_id), Stores.from_environment()
     num_slots = min(episodes, _SLOTS)
     policy, prompted = make_policy(stores, name, task, num_slots=num_slots, device=device)
     prompt = (

@@ -38,7 +38,7 @@ def tokens(
 ) -> None:
     """Show a step of an expert's episode as tokens and back, and what each of its numbers loses on the way."""
     task, chosen = get_task(task_id), get_experiment(experiment)
-    stores = Stores(root=Locations.from_environment().root)
+    stores = Stores.from_environment()
     text, vocabulary = read_tokenizer(stores, chosen)
     episodes, stored = _open(stores, task.id, vocabulary.digest)
     number, layout, model = episode or 0, StepLayout.from_json(stored.layout), chosen.model

@@ -87,7 +87,7 @@ def _walk(request: Request, name: str) -> _Walk | None:
     """Let a checkpoint walk the places, as it walks the tours that it was trained on; None where it can't, and why."""
     from tasks.tsp.environment import TourEnvironment  # imports numba, which takes longer than all else here
 
-    stores = Stores(root=Locations.from_environment().root)
+    stores = Stores.from_environment()
     chosen = name or newest_checkpoint(stores)
     if chosen is None or chosen == "none":
         return None
