@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import dagster as dg
 
-from assets.partitions import group_by_family
+from assets.partitions import PARTITIONED_STAGES, group_by_family
 from assets.resources import Experiment, Stores
 from assets.selection import trained_tasks
 from assets.staleness import Survey
 
-_OF_TASKS = ("specialists", "trajectories", "tokens", "evaluation")
 _OF_PROVEN = ("tokens", "shards", "checkpoint", "evaluation", "champion", "report")
 _CHECKED_BEFORE = {
     "trajectories": "tokens",
@@ -46,7 +45,7 @@ def find_due(stage: str, stores: Stores, experiment: Experiment, instance: dg.Da
     stages = (stage, _CHECKED_BEFORE.get(stage, stage))
     due = {finding.name for finding in findings if finding.stage in stages}
     present = {name: digest for (of, name), digest in survey.digests.items() if of == stage}
-    if stage not in _OF_TASKS:
+    if stage not in PARTITIONED_STAGES:
         return [experiment.name] if due or present.get(experiment.name) != _recorded_whole(instance, stage) else []
     of_tasks = [finding.name for finding in findings if finding.stage == stage] + list(present)
     if experiment.name in due and stage != "tokens":  # what comes next takes all tasks, not what was packed anew

@@ -16,6 +16,10 @@ ALL_AT_ONCE = dg.BackfillPolicy.single_run()
 """A backfill of many tasks is one run; what is already made is skipped there, so an interrupted one loses nothing."""
 
 
+PARTITIONED_STAGES = ("specialists", "trajectories", "tokens", "evaluation")
+"""The stages whose assets have a partition a task."""
+
+
 @cache
 def partitions_of(family: str) -> dg.StaticPartitionsDefinition:
     """Return a family's partitions: the ids of its tasks, the demo's first so that one range covers them."""

@@ -27,6 +27,11 @@ class Stores(dg.ConfigurableResource):
 
     root: str = Field(default="data", description="Folder of everything that is made: a path, or s3://bucket/folder.")
 
+    @classmethod
+    def from_environment(cls) -> Stores:
+        """Open the data root that the environment variable ``DB1_DATA`` names; see ``Locations``."""
+        return cls(root=Locations.from_environment().root)
+
     @property
     def locations(self) -> Locations:
         """The place of each kind of thing."""

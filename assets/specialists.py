@@ -50,7 +50,10 @@ def _train(task_id: str, stores: Stores, experiment: Experiment, progress: Progr
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     (code,), last_lines = follow([command], environment, progress.say)
     if code:
-        raise RuntimeError(f"the training of {task_id!r} ended with exit code {code}:\n{''.join(last_lines)}")
+        raise RuntimeError(
+            f"the training of {task_id!r} ended with exit code {code}; it goes on after its last leg with:\n"
+            f"  db1 make specialists {task_id} --specialist-share {share:g}\nits last lines:\n{''.join(last_lines)}"
+        )
     manifest = folder.read()
     return Made(manifest, found=False, seconds=manifest.metadata["seconds"])
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,6 +9,7 @@ import dagster as dg
 
 from assets.facts import describe_thing
 from assets.materialization import find_making
+from assets.partitions import PARTITIONED_STAGES
 from assets.resources import Stores
 from storage.folder import StoredFolder, stored_names
 from storage.inventory import SHELVES, Shelf
@@ -16,8 +17,7 @@ from storage.manifest import Manifest, ManifestError
 
 _SHELVES: Mapping[str, Shelf] = {shelf.folder: shelf for shelf in SHELVES}
 _FOLDERS = {"checkpoint": "checkpoints", "shards": "shards/_index", "champion": "champions"}
-_OF_TASKS = ("specialists", "trajectories", "tokens", "evaluation")
-TRACED = (*_OF_TASKS, "catalogue", "tokenizer", "shards", "checkpoint", "champion", "report")
+TRACED = (*PARTITIONED_STAGES, "catalogue", "tokenizer", "shards", "checkpoint", "champion", "report")
 """Stages that a trace can begin with."""
 
 
@@ -87,10 +87,10 @@ class Trace:
         """
         if stage not in TRACED:
             raise ValueError(f"unknown stage {stage!r}; expected one of {', '.join(TRACED)}")
-        if stage in _OF_TASKS and not self.task:
+        if stage in PARTITIONED_STAGES and not self.task:
             raise ValueError(f"{stage} is stored task by task; name one with --task, such as --task tsp/tsp100-city-0")
         shelf = _SHELVES[_FOLDERS.get(stage, stage)]
-        name = self.task if stage in _OF_TASKS else self.experiment
+        name = self.task if stage in PARTITIONED_STAGES else self.experiment
         try:
             present = self._folder(shelf, name).read_manifest()
         except ManifestError as error:
@@ -195,24 +195,10 @@ class Trace:
         if self.instance is None or shelf.folder == "shards" or is_other:
             return {}
         stage = {folder: stage for stage, folder in _FOLDERS.items()}.get(shelf.folder, shelf.folder)
+        if stage not in PARTITIONED_STAGES:
+            return find_making(self.instance, [stage], manifest.digest)
         family = manifest.name.split("/")[0]
-        key = [stage, family] if stage in _OF_TASKS else [stage]
-        return find_making(self.instance, key, manifest.digest, task=manifest.name if stage in _OF_TASKS else None)
-
-
-def count_links(links: Sequence[Link]) -> dict[str, int]:
-    """Return how many things there are on each shelf from these links on, each counted once."""
-    seen: dict[int, Link] = {}
-    waiting = list(links)
-    while waiting:
-        link = waiting.pop()
-        if id(link) not in seen:
-            seen[id(link)] = link
-            waiting += link.inputs
-    counts: dict[str, int] = {}
-    for link in seen.values():
-        counts[link.shelf] = counts.get(link.shelf, 0) + 1
-    return counts
+        return find_making(self.instance, [stage, family], manifest.digest, task=manifest.name)
 
 
 def _to_json(link: Link, seen: set[int]) -> dict[str, Any]:

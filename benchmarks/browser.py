@@ -18,6 +18,17 @@ _PORT_FILE = "DevToolsActivePort"
 _SECONDS_TO_START, _SECONDS_TO_ANSWER = 60, 60
 
 
+def find_chromium() -> str:
+    """Return the browser's program.
+
+    Raises:
+        FileNotFoundError: If it is not installed.
+    """
+    if (program := shutil.which("chromium")) is None:
+        raise FileNotFoundError("chromium is not installed; on Debian:\n  apt-get install chromium")
+    return program
+
+
 def photograph(url: str, to: Path, *, wait_s: float = 15.0, width: int = 1600, height: int = 1000) -> None:
     """Save a page as PNG, by a browser that is started for it.
 
@@ -32,11 +43,9 @@ def photograph(url: str, to: Path, *, wait_s: float = 15.0, width: int = 1600, h
         FileNotFoundError: If Chromium is not installed.
         TimeoutError: If it does not start, or does not answer.
     """
-    if (program := shutil.which("chromium")) is None:
-        raise FileNotFoundError("chromium is not installed; on Debian:\n  apt-get install chromium")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--remote-debugging-port=0"]
-        command = [program, *options, f"--window-size={width},{height}", f"--user-data-dir={profile}", url]
+        command = [find_chromium(), *options, f"--window-size={width},{height}", f"--user-data-dir={profile}", url]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
                 with connect(_find_page(Path(profile) / _PORT_FILE), max_size=None) as connection:

@@ -26,7 +26,6 @@ from db1_model.transformer import DB1
 from db1_model.vocabulary import Vocabulary
 from pipelines.experiments import get_experiment
 from storage.folder import StoredFolder
-from storage.locations import Locations
 from storage.shards import ShardIndex
 from tasks.registry import get_task
 from tasks.rollout import roll_out
@@ -93,7 +92,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=20, help="episodes a task")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    experiment, stores = get_experiment("demo"), Stores(root=Locations.from_environment().root)
+    experiment, stores = get_experiment("demo"), Stores.from_environment()
     index = stores.shards.read(experiment.name)
     rows: dict[str, dict[str, float]] = {}
     for choice in ENCODINGS:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from db1_model.choices import Choice, Mask, choose_tokens, find_choices
 from db1_model.images import Patches
 from db1_model.inputs import CachedTokenizer, Inputs
 from db1_model.layout import StepLayout
@@ -23,9 +24,6 @@ from db1_model.vocabulary import Vocabulary
 
 Prompt = tuple[NDArray[np.uint16], NDArray[np.uint8] | None]
 """Stored tokens of expert steps, shape (steps, tokens a step), and their images or None, as ``choose_prompt`` gives."""
-Mask = NDArray[np.bool_] | None
-"""The legal values of a discrete action, shape (values,), or None when all are legal."""
-
 
 _FEW_STEPS = 8  # of a context, below which a step reads the earlier ones anew
 
@@ -50,10 +48,6 @@ class _Kind:
     places: StepPositions
     legal: tuple[int, int]
     is_read_anew: bool
-
-
-_Choice = tuple[slice, tuple[int, int], Tensor | None]
-"""Rows whose legal tokens are one range, the range's first token and the one after its last, what masks forbid."""
 
 
 class DB1Policy:
@@ -150,7 +144,8 @@ class DB1Policy:
         self._memory.check(slots)
         order = sorted(range(len(slots)), key=lambda place: (self._kind[slots[place]], slots[place]))
         rows = [slots[place] for place in order]
-        choices = self._find_choices(rows, [masks[place] for place in order])
+        legal = [self._kinds[self._kind[slot]].legal for slot in rows]
+        choices = find_choices(rows, legal, [masks[place] for place in order], self._device)
         inputs = self._encode(rows, [observations[place] for place in order])
         self._memory.select(rows)
         num_tokens = np.array([self.layouts[slot].action_tokens for slot in rows])
@@ -174,21 +169,6 @@ class DB1Policy:
         """Return which rows' actions are text, bool of shape (rows,)."""
         are_texts = [self.layouts[slot].action_kind == "text" for slot in rows]
         return torch.tensor(are_texts, device=self._device)
-
-    def _find_choices(self, rows: Sequence[int], masks: Sequence[Mask]) -> list[_Choice]:
-        """Gather neighbouring rows whose legal tokens are the same range."""
-        choices: list[_Choice] = []
-        for (first, last), group in groupby(range(len(rows)), key=lambda row: self._kinds[self._kind[rows[row]]].legal):
-            members = list(group)
-            forbidden = None
-            if any(masks[row] is not None for row in members):
-                legal = np.array([np.ones(last - first, bool) if masks[row] is None else masks[row] for row in members])
-                if not legal.any(1).all():
-                    slot = rows[members[int(legal.any(1).argmin())]]
-                    raise ValueError(f"the mask of slot {slot} allows no action")
-                forbidden = torch.from_numpy(~legal).to(self._device, non_blocking=True)
-            choices.append((slice(members[0], members[-1] + 1), (first, last), forbidden))
-        return choices
 
     def _encode(self, rows: Sequence[int], observations: Sequence[Mapping[str, Any]]) -> Inputs:
         """Join the rows' last actions and new observations; those of a kind stand together."""
@@ -246,21 +226,9 @@ class DB1Policy:
             tokens, local, memory, lengths=inputs.lengths, last_only=True, numbers=numbers, patches=patches
         )
 
-    def _choose(self, hidden: Tensor, choices: Sequence[_Choice]) -> Tensor:
-        """Choose a legal token for each of the first rows, int64 of shape (rows,)."""
-        tokens = []
-        for rows, (first, last), forbidden in choices:
-            logits = self.model.logits(hidden[rows], first, last).float()
-            if forbidden is not None:
-                logits = logits.masked_fill(forbidden[: len(logits)], -torch.inf)
-            if self.temperature == 0:
-                tokens.append(logits.argmax(-1) + first)
-            else:
-                p = torch.softmax(logits / self.temperature, -1)
-                tokens.append(torch.multinomial(p, 1, generator=self._generator).squeeze(1) + first)
-            if rows.stop >= len(hidden):
-                break
-        found = tokens[0] if len(tokens) == 1 else torch.cat(tokens)
+    def _choose(self, hidden: Tensor, choices: Sequence[Choice]) -> Tensor:
+        """Choose a legal token for each of the first rows, int64 of shape (rows,), and tell of them."""
+        found = choose_tokens(self.model, hidden, choices, temperature=self.temperature, generator=self._generator)
         if self.tell is not None:
             self.tell(found.cpu().numpy())
         return found

@@ -11,16 +11,13 @@ writes down which sequences each process trains.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
-import logging
 import os
 import sys
-import warnings
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pipes
 
@@ -32,6 +29,9 @@ from db1_model.vocabulary import Vocabulary
 from storage.folder import StoredFiles, StoredFolder
 from storage.manifest import Manifest
 from storage.shards import ShardIndex, ShardStore
+
+if TYPE_CHECKING:
+    from lightning import Trainer
 
 CODE_VERSION = "4"
 TIMEOUT_S = 600.0
@@ -92,72 +92,52 @@ def train(
         ValueError: If the shards were made for another vocabulary than the preset's, or the model to start from is of
             another vocabulary or of other sizes.
     """
-    import lightning
-    import torch
-
-    from db1_model.checkpoint import load_checkpoint, save_checkpoint
-    from db1_model.data_module import WindowDataModule
-    from db1_model.exposure import measure_exposure
-    from db1_model.precision import fast_float32
+    from db1_model.checkpoint import save_checkpoint
+    from db1_model.fitting import fit, make_module
     from db1_model.sharding import gather_model
-    from db1_model.trainer import make_trainer
-    from db1_model.training import TrainingModule, find_states, step_of
 
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
     recipe = training_recipe(training, index)
     if finished := folder.find(recipe):
         return finished
-    config = get_preset(training.preset)
-    vocabulary = Vocabulary.from_json(index.manifest.metadata["vocabulary"])
+    vocabulary = _read_vocabulary(training, index)
+    run = run_folder(folder, recipe)
+    run.mkdir(parents=True, exist_ok=True)
+    module = make_module(training, index, vocabulary, start)
+    trainer = fit(module, training, index, run, audit=audit, timeout_s=timeout_s)
+    model = gather_model(module.model, trainer.strategy)
+    if not trainer.is_global_zero:
+        sys.exit(0)
+    step, told = trainer.global_step, _describe(training, index, trainer, run)
+    manifest = save_checkpoint(folder, model, vocabulary=vocabulary, recipe=recipe, step=step, metadata=told)
+    for leftover in run.iterdir():
+        leftover.unlink()
+    run.rmdir()
+    return manifest
+
+
+def _read_vocabulary(training: TrainingConfig, index: ShardIndex) -> Vocabulary:
+    """Return the vocabulary of the shards, which is to be the preset's."""
+    config, vocabulary = get_preset(training.preset), Vocabulary.from_json(index.manifest.metadata["vocabulary"])
     if (vocabulary.text_size, vocabulary.num_bins) != (config.text_vocab_size, config.num_bins):
         raise ValueError(
             f"the shards {index.manifest.name!r} have {vocabulary.text_size} text tokens and {vocabulary.num_bins} "
             f"bins, preset {training.preset!r} has {config.text_vocab_size} and {config.num_bins}; "
             "make tokens and shards for this preset with:\n  db1 make tokens && db1 make shards"
         )
-    torch.set_num_threads(training.threads)
-    lightning.seed_everything(training.seed, verbose=False)
-    run = run_folder(folder, recipe)
-    run.mkdir(parents=True, exist_ok=True)
-    states = find_states(run)
-    if states:
-        print(f"going on from step {step_of(states[-1])}", flush=True)
-    module = TrainingModule(config, training)
-    if start is not None:
-        first = load_checkpoint(start, vocabulary_digest=vocabulary.digest).model
-        if first.config != config:
-            raise ValueError(f"{start.manifest.name!r} has the sizes {first.config}; expected {config}")
-        module.model.load_state_dict(first.state_dict())
-    shown = {(bool(layout["image"]), bool(layout["numbers"])) for layout in (index[task].layout for task in index)}
-    module.model.embedding.patches.requires_grad_(any(images for images, _ in shown))
-    if module.model.embedding.numbers is not None:
-        module.model.embedding.numbers.requires_grad_(any(numbers for _, numbers in shown))
-    trainer = make_trainer(training, run, may_lack_inputs=len(shown) > 1, audit=audit, timeout_s=timeout_s)
-    data = WindowDataModule(index, config, training)
-    gc.freeze()  # a look through all that was imported would hold up a step every now and then
-    with fast_float32():
-        trainer.fit(module, datamodule=data, ckpt_path=states[-1] if states else None, weights_only=False)
-    model = gather_model(module.model, trainer.strategy)
-    if not trainer.is_global_zero:
-        sys.exit(0)
-    manifest = save_checkpoint(
-        folder,
-        model,
-        vocabulary=vocabulary,
-        recipe=recipe,
-        step=trainer.global_step,
-        metadata={
-            "log": read_training_log(log_path(run)),
-            "mixture": [asdict(task) for task in measure_exposure(index, config, training, steps=trainer.global_step)],
-            "execution": {name: value for name, value in training.to_json().items() if name in _EXECUTION},
-            "world_size": trainer.world_size,
-        },
-    )
-    for leftover in run.iterdir():
-        leftover.unlink()
-    run.rmdir()
-    return manifest
+    return vocabulary
+
+
+def _describe(training: TrainingConfig, index: ShardIndex, trainer: Trainer, run: Path) -> dict[str, Any]:
+    """Return what a checkpoint's manifest tells of its training."""
+    from db1_model.exposure import measure_exposure
+
+    seen = measure_exposure(index, get_preset(training.preset), training, steps=trainer.global_step)
+    return {
+        "log": read_training_log(log_path(run)),
+        "mixture": [asdict(task) for task in seen],
+        "execution": {name: value for name, value in training.to_json().items() if name in _EXECUTION},
+        "world_size": trainer.world_size,
+    }
 
 
 def report(pipes: PipesContext, manifest: Manifest) -> None:

@@ -96,7 +96,8 @@ def _request_runs(
         except ManifestError as error:
             reasons.append(f"{job.name}: {error.fault}")
             continue
-        reasons.append(f"{job.name}: {nothing}")
         if found:
             requests.append(dg.RunRequest(job_name=job.name, run_key=recipe_key(found), tags=tags(found)))
+        else:
+            reasons.append(f"{job.name}: {nothing}")
     return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "; ".join(reasons))

@@ -12,12 +12,11 @@ from assets.contest import champions_of, crown, read_results, share_at_half
 from assets.resources import Stores
 from pipelines.checkpoints import CHAMPION
 from pipelines.experiments import get_experiment
+from pipelines.terminal import print_table
 from storage.champions import History
-from storage.locations import Locations
 from storage.manifest import ManifestError
 
 console = Console(highlight=False)
-_WIDE = 120  # columns where the output is no terminal
 _SHORT = 12  # digits of a digest
 _COLOURS = {"first": "green", "promoted": "green", "crowned": "green", "kept": "yellow", "rolled back": "red"}
 _ExperimentName = Annotated[
@@ -32,7 +31,7 @@ def show_champion(
     ] = "",
 ) -> None:
     """Show the checkpoint that serves, and all decisions about it."""
-    chosen, stores = get_experiment(experiment), Stores(root=Locations.from_environment().root)
+    chosen, stores = get_experiment(experiment), Stores.from_environment()
     if crown_because:
         crown(stores, chosen, crown_because)
     store = champions_of(stores)
@@ -51,7 +50,7 @@ def show_champion(
     console.print(lines[1])
     before = ", ".join(digest[:_SHORT] for digest in reversed(history.line[:-1]))
     console.print(f"kept for a rollback: {before or 'none'}")
-    console.print(_draw(history), width=None if console.is_terminal else _WIDE)
+    print_table(console, _draw(history))
     console.print(f"play with it:\n  db1 play {experiment}{CHAMPION} TASK", soft_wrap=True)
 
 
@@ -61,7 +60,7 @@ def roll_back(
 ) -> None:
     """Make the champion before the present one serve again; the present one is not let in a second time."""
     get_experiment(experiment)
-    store = champions_of(Stores(root=Locations.from_environment().root))
+    store = champions_of(Stores.from_environment())
     store.roll_back(experiment, reason)
     decision = store.read(experiment).decisions[-1]
     console.print(

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import dagster as dg
 import typer
-from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
 from rich.markup import escape
 
@@ -29,12 +28,11 @@ from pipelines import (
     token_commands,
     tour_commands,
 )
-from pipelines.definitions import define
 from pipelines.experiments import get_experiment
-from pipelines.records import records_home
+from pipelines.launcher_choice import ChosenLauncher
+from pipelines.records import open_records
 from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
 from pipelines.terminal import Terminal, draw_scores_table, summarise_scores
-from storage.locations import Locations
 from tasks.registry import select_tasks
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -94,6 +92,7 @@ def scores(experiment: _ExperimentName = "demo") -> None:
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="Port of the web server.")] = 3000) -> None:
     """Start Dagster's web interface and its daemon."""
+    ChosenLauncher.from_environment()  # the server would tell of a broken choice in the midst of its own lines
     home = _root() / ".dagster"
     home.mkdir(exist_ok=True)
     if not (home / "dagster.yaml").exists():
@@ -148,11 +147,12 @@ def _root() -> Path:
 
 
 def _make(runs: list[StageRun], experiment: Experiment) -> None:
+    from pipelines.definitions import define  # imported, it makes all definitions, and refuses a broken DB1_LAUNCHER
+
     without_captured_output = {
         "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     }
-    reference = InstanceRef.from_dir(str(records_home()), overrides=without_captured_output)
-    with dg.DagsterInstance.from_ref(reference) as instance, Terminal(console) as terminal:
+    with open_records(without_captured_output) as instance, Terminal(console) as terminal:
         defs = define(dg.ResourceDefinition.hardcoded_resource(terminal))
         try:
             job = defs.resolve_implicit_global_asset_job_def()
@@ -165,7 +165,7 @@ def _make(runs: list[StageRun], experiment: Experiment) -> None:
 def _show_scores(experiment: Experiment) -> None:
     from tasks.report import PAGE  # imports Matplotlib
 
-    stores = Stores(root=Locations.from_environment().root)
+    stores = Stores.from_environment()
     evaluations = [read_evaluation(stores, task_id).manifest for task_id in trained_tasks(stores, experiment)]
     console.print(draw_scores_table(evaluations))
     console.print(summarise_scores(evaluations))

@@ -27,7 +27,6 @@ from pipelines.experiments import get_experiment
 from pipelines.inbox import import_inbox, inbox
 from pipelines.jobs import define_job
 from pipelines.launcher_choice import ChosenLauncher
-from storage.locations import Locations
 from tasks.registry import families
 
 
@@ -65,7 +64,7 @@ def define(progress: Progress | dg.ResourceDefinition, more_jobs: Sequence[dg.Jo
         schedules=[define_retrain_schedule(full)],
         sensors=[define_new_data_sensor(jobs), define_behind_champion_sensor(jobs), inbox],
         resources={
-            "stores": Stores(root=Locations.from_environment().root),
+            "stores": Stores.from_environment(),
             "experiment": get_experiment("demo"),
             "progress": progress,
             "launcher": ChosenLauncher.from_environment(),

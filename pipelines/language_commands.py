@@ -14,7 +14,6 @@ from assets.resources import Stores
 from db1_model.text import TextStream
 from pipelines.checkpoints import make_policy, newest_checkpoint, open_checkpoint, open_tokenizer, trained_tasks_of
 from storage.episode import Schema
-from storage.locations import Locations
 from storage.manifest import ManifestError
 from tasks.corpora.pictures import read_picture
 from tasks.registry import get_task
@@ -68,7 +67,7 @@ def write(
     from db1_model.checkpoint import load_checkpoint
     from db1_model.generation import stream_text
 
-    stores = Stores(root=Locations.from_environment().root)
+    stores = Stores.from_environment()
     name = _choose(stores, model)
     network, text = load_checkpoint(open_checkpoint(stores, name)).model, open_tokenizer(stores, name)
     if (count := len(text.encode(prompt))) > (length := network.config.context_length):
@@ -169,10 +168,13 @@ def _choose(stores: Stores, model: str) -> str:
 
 
 def _open(task_id: str, model: str, temperature: float, seed: int) -> _Speaker:
-    task, stores = get_task(task_id), Stores(root=Locations.from_environment().root)
+    task, stores = get_task(task_id), Stores.from_environment()
     schema = schema_of(task)
     if schema.action.kind != "text":
-        raise ValueError(f"task {task_id!r} is not answered in words; expected one of captions, questions or dialogue")
+        raise ValueError(
+            f"task {task_id!r} is not answered in words; expected one of captions, questions or dialogue, see:\n"
+            "  db1 tasks captions,questions,dialogue"
+        )
     name = _choose(stores, model)
     trained = trained_tasks_of(stores, open_checkpoint(stores, name).manifest)
     if task_id not in trained:

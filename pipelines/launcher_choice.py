@@ -63,29 +63,47 @@ def read_launcher(value: str) -> Launcher:
     """
     is_text = value.lstrip().startswith("{")
     if not is_text and not Path(value).is_file():
-        raise FileNotFoundError(f"{VARIABLE} is {value!r}, and no such file; expected it, or JSON such as\n{_EXAMPLE}")
-    source = VARIABLE if is_text else value
+        raise FileNotFoundError(
+            f"{VARIABLE} is {value!r}, and no such file; expected one, or JSON, {_such_as('slurm')}"
+        )
+    source = VARIABLE if is_text else f"{value}, which {VARIABLE} names,"
     try:
         fields = json.loads(value if is_text else Path(value).read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{source} is not JSON: {error}; expected such as\n{_EXAMPLE}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{VARIABLE} is {value!r}, and no JSON: {error}; expected it, {_such_as('slurm')}") from None
     kind = fields.pop("kind", None) if isinstance(fields, dict) else fields
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ValueError(f"the kind in {source} is {kind!r}; expected one of {', '.join(KINDS)}, such as\n{_EXAMPLE}")
+        raise ValueError(f"{source} has the kind {kind!r}; expected one of {', '.join(KINDS)}, {_such_as('slurm')}")
     launcher = KINDS[kind]
     expected = [name for name in launcher.model_fields if name != "kind"]
     if unknown := sorted(set(fields) - set(expected)):
         raise ValueError(
-            f"{source} has the field {unknown[0]!r}; expected, for kind {kind!r}, some of {', '.join(expected)}"
+            f"{source} has the field {unknown[0]!r}; expected, for kind {kind!r}, some of {', '.join(expected)}, "
+            f"{_such_as(kind)}"
         )
     required = (name for name, field in launcher.model_fields.items() if field.is_required())
     if missing := [name for name in required if name not in fields]:
-        raise ValueError(f"{source} lacks {', '.join(missing)}; expected, for kind {kind!r}, a value of each")
+        raise ValueError(
+            f"{source} lacks {', '.join(missing)}; expected, for kind {kind!r}, a value of each, {_such_as(kind)}"
+        )
     try:
         return launcher(**fields)
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise ValueError(f"{source} does not describe a launcher of kind {kind!r}: {'; '.join(faults)}") from None
+        faults = "; ".join(
+            f"{'.'.join(map(str, one['loc']))} is {one['input']!r}: {one['msg']}" for one in error.errors()
+        )
+        raise ValueError(
+            f"{source} does not describe a launcher of kind {kind!r}: {faults}, {_such_as(kind)}"
+        ) from None
 
 
-_EXAMPLE = f"""  export {VARIABLE}='{{"kind": "slurm", "options": ["--partition=gpu"]}}'"""
+def _such_as(kind: str) -> str:
+    return f"such as\n  export {VARIABLE}='{_EXAMPLES[kind]}'"
+
+
+_EXAMPLES = {
+    "local": '{"kind": "local"}',
+    "nodes": '{"kind": "nodes", "prefixes": ["", "ssh b"], "address": "10.0.0.1"}',
+    "slurm": '{"kind": "slurm", "options": ["--partition=gpu"]}',
+    "kubernetes": '{"kind": "kubernetes", "image": "db1:1", "claim": "data", "mount": "/data"}',
+}

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import dagster as dg
 import typer
-from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
@@ -20,8 +19,7 @@ from assets.resources import Stores
 from assets.staleness import Finding, Survey
 from assets.trace import TRACED, Link, Trace
 from pipelines.experiments import get_experiment
-from pipelines.records import records_home
-from storage.locations import Locations
+from pipelines.records import open_records
 from tasks.registry import get_task
 
 console = Console(highlight=False)
@@ -44,8 +42,8 @@ def trace(
     stage, _, family = what.partition("/")
     if task and family and get_task(task).family != family:
         raise ValueError(f"task {task!r} is not of family {family!r}; expected a task of it, see: db1 tasks {family}")
-    stores = Stores(root=Locations.from_environment().root)
-    with _open_records() as instance:
+    stores = Stores.from_environment()
+    with _find_records() as instance:
         begin = Trace(stores, get_experiment(experiment).name, task=task, instance=instance).begin(stage)
     faults = list({id(link): link for link in begin.faults()}.values())
     if as_json:
@@ -74,7 +72,7 @@ def stale(
     as_json: _AsJSON = False,
 ) -> None:
     """Tell what is missing or out of date, and why, in the order of the data; exit code 1 when something is."""
-    chosen, stores = get_experiment(experiment), Stores(root=Locations.from_environment().root)
+    chosen, stores = get_experiment(experiment), Stores.from_environment()
     survey = Survey(stores, chosen, read_sentences=not quick)
     if as_json:
         findings = survey.run()
@@ -113,12 +111,12 @@ def _digit(value: Any) -> str:
 
 
 @contextmanager
-def _open_records() -> Iterator[dg.DagsterInstance | None]:
+def _find_records() -> Iterator[dg.DagsterInstance | None]:
     """Open Dagster's records of this project; None where there are none."""
     if not (os.environ.get("DAGSTER_HOME") or (Path("dagster.yaml").is_file() and Path(".dagster").is_dir())):
         yield None
         return
-    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(records_home()))) as instance:
+    with open_records() as instance:
         yield instance
 
 

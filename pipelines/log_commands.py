@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from assets.resources import Stores
 from db1_model.training_log import (
     current_log,
     finished_run,
@@ -32,7 +31,7 @@ def write_log(
     run: Annotated[str, typer.Option(help="Which training, where several are not finished.")] = "",
 ) -> None:
     """Write the log of a training, of one that goes on too: loss, learning rate, positions a second."""
-    folder = StoredFolder(Stores(root=Locations.from_environment().root).locations.checkpoints, "checkpoint", name)
+    folder = StoredFolder(Locations.from_environment().checkpoints, "checkpoint", name)
     training = _choose_run(folder, run)
     rows = follow_training_log(folder, training) if follow else current_log(folder, training)
     if tensorboard:

@@ -14,8 +14,8 @@ from assets.evaluation import judge_evaluation
 from assets.resources import Stores
 from pipelines.checkpoints import find_licences, find_tokenizer, make_policy, open_checkpoint
 from pipelines.experiments import EXPERIMENTS
+from pipelines.terminal import print_table
 from storage.folder import StoredFolder
-from storage.locations import Locations
 from storage.manifest import Manifest, ManifestError
 from tasks.registry import get_task
 from tasks.rollout import roll_out
@@ -24,7 +24,6 @@ from tasks.task import EVALUATION_SEED
 
 checkpoints = typer.Typer(no_args_is_help=True, help="Import DB1's published checkpoint; export one; write its log.")
 console = Console(highlight=False)
-_WIDE = 120  # columns where the output is no terminal
 _SLOTS = 8  # environments at once; each holds the keys and values of a memory
 
 
@@ -47,7 +46,7 @@ def parity(
     for case in result.differences:
         verdict = "[green]holds[/]" if case.holds else "[bold red]FAILS[/]"
         table.add_row(escape(case.case), f"{case.largest:.1e}", f"{case.tolerance:.0e}", verdict)
-    console.print(table, width=None if console.is_terminal else _WIDE)
+    print_table(console, table)
     if any(case.relative for case in result.differences):
         console.print("a gradient's difference is a share of its largest expected entry")
     if result.absent:
@@ -87,7 +86,7 @@ def import_(
         raise ValueError(f"{name!r} is an experiment, whose checkpoint is trained; expected another name")
     if norm not in ("post", "pre", "deep"):
         raise ValueError(f"the norm is {norm!r}; expected post, pre or deep")
-    stores, text = Stores(root=Locations.from_environment().root), TextTokenizer.load(tokenizer)
+    stores, text = Stores.from_environment(), TextTokenizer.load(tokenizer)
     folder = StoredFolder(stores.locations.checkpoints, "checkpoint", name)
     unstated = Unstated(norm, context_length, memory_length, num_bins, num_discrete)
     manifest = import_deepspeed(source, folder, text, unstated, tag=tag)
@@ -115,7 +114,7 @@ def export(
     from db1_model.export import export_checkpoint
     from db1_model.model_card import TaskScore, write_card
 
-    stores = Stores(root=Locations.from_environment().root)
+    stores = Stores.from_environment()
     files = open_checkpoint(stores, name)
     checkpoint, text = load_checkpoint(files), find_tokenizer(stores, name)
     if text is not None and text.digest != checkpoint.vocabulary.tokenizer_digest:
@@ -150,7 +149,7 @@ def play(
     device: Annotated[str, typer.Option(help="Where the model computes: cpu or cuda.")] = "cpu",
 ) -> None:
     """Play a task with a stored checkpoint; print each episode's return, the mean and the score."""
-    task, stores = get_task(task_id), Stores(root=Locations.from_environment().root)
+    task, stores = get_task(task_id), Stores.from_environment()
     num_slots = min(episodes, _SLOTS)
     policy, prompted = make_policy(stores, name, task, num_slots=num_slots, device=device)
     prompt = (

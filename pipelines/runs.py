@@ -14,10 +14,9 @@ import dagster as dg
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from sqlalchemy.exc import DBAPIError
 
-from assets.partitions import find_ranges, group_by_family, partitions_of, specialists_of
+from assets.partitions import PARTITIONED_STAGES, find_ranges, group_by_family, partitions_of, specialists_of
 from assets.resources import Experiment, Stores
 from assets.selection import trained_tasks
-from storage.locations import Locations
 
 STAGES = (
     "specialists",
@@ -36,7 +35,6 @@ STAGES = (
 POOLS = ("specialists", "experts", "training")
 """What holds one asset at a time of those that name it."""
 
-PARTITIONED_STAGES = ("specialists", "trajectories", "tokens", "evaluation")
 _BEFORE_THE_PROOF = ("specialists", "trajectories")
 _PROCESS_TAG = ".dagster/db1_process"  # the UI hides tags that begin like this
 _RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -158,7 +156,7 @@ def _keep_proven(runs: list[StageRun], experiment: Experiment) -> list[StageRun]
     if not experiment.only_proven or stage in _BEFORE_THE_PROOF or stage not in PARTITIONED_STAGES:
         return runs
     wanted = {task_id for run in runs for task_id in run.task_ids}
-    proven = trained_tasks(Stores(root=Locations.from_environment().root), experiment)
+    proven = trained_tasks(Stores.from_environment(), experiment)
     return plan_runs([stage], [task_id for task_id in proven if task_id in wanted])
 
 

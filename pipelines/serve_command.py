@@ -7,12 +7,11 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import dagster as dg
 import typer
-from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
 
-from pipelines.records import records_home
+from pipelines.launcher_choice import ChosenLauncher
+from pipelines.records import open_records
 from pipelines.runs import close_runs, find_abandoned
 
 console = Console(highlight=False)
@@ -31,9 +30,10 @@ def serve(
 
     Dagster does not see that runs ended with an earlier server: they are marked as failed, and so started again.
     """
+    ChosenLauncher.from_environment()  # the server would tell of a broken choice in the midst of its own lines
     program = str(Path(sys.executable).with_name("dagster"))
     options = [f"--host={host}", f"--port={port}", "--module-name=pipelines.definitions", "--location-name=db1"]
-    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(records_home()))) as instance:
+    with open_records() as instance:
         abandoned = find_abandoned(instance, known_as, port)
         server = subprocess.Popen([program, "api", "grpc", *options])
         for signum in (signal.SIGTERM, signal.SIGINT):

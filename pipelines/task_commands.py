@@ -14,6 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from storage.locations import Locations
+from storage.manifest import write_atomically
 from tasks.catalogue import Entry, format_number, list_entries, to_markdown
 from tasks.registry import get_task, select_tasks, tasks_of
 from tasks.task import Task
@@ -41,7 +42,7 @@ def list_tasks(
         return
     entries = list_entries(tasks, Locations.from_environment().trajectories)
     if document:
-        document.write_text(to_markdown(entries))
+        write_atomically(document, to_markdown(entries).encode())
         console.print(f"{len(entries)} tasks in {document}")
     elif as_json:
         print(json.dumps([{**asdict(entry), "proven": entry.is_proven} for entry in entries], indent=1))

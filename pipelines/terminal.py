@@ -21,6 +21,7 @@ from tasks.scores import summarise
 Item = TypeVar("Item")
 _PLAIN_EVERY_S = 10.0
 _FOUND = "none"
+_WIDE = 120
 
 
 class Terminal:
@@ -87,6 +88,12 @@ class Terminal:
         elif time.monotonic() - self._told >= _PLAIN_EVERY_S:
             self.console.print(f"  {self._stage}  {escape(line)}")
             self._told = time.monotonic()
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table; where the output is no terminal, it has room for 120 columns at least."""
+    shown = console if console.is_terminal else Console(highlight=False, width=max(console.width, _WIDE))
+    shown.print(table)
 
 
 def draw_scores_table(evaluations: Sequence[Manifest]) -> Table:

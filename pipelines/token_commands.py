@@ -17,7 +17,7 @@ from db1_model.inspection import InspectedToken, inspect_step
 from db1_model.layout import StepLayout
 from db1_model.round_trip import Dimension, RoundTrip
 from pipelines.experiments import get_experiment
-from storage.locations import Locations
+from pipelines.terminal import print_table
 from storage.manifest import ManifestError
 from storage.tokens import StoredTokens
 from tasks.filter import FilteredEpisodes
@@ -25,7 +25,6 @@ from tasks.registry import get_task
 
 Row = TypeVar("Row")
 console = Console(highlight=False)
-_WIDE = 120  # columns where the output is no terminal
 _NOTABLE = 0.01  # share of saturated values from which on they stand out
 
 
@@ -39,7 +38,7 @@ def tokens(
 ) -> None:
     """Show a step of an expert's episode as tokens and back, and what each of its numbers loses on the way."""
     task, chosen = get_task(task_id), get_experiment(experiment)
-    stores = Stores(root=Locations.from_environment().root)
+    stores = Stores.from_environment()
     text, vocabulary = read_tokenizer(stores, chosen)
     episodes, stored = _open(stores, task.id, vocabulary.digest)
     number, layout, model = episode or 0, StepLayout.from_json(stored.layout), chosen.model
@@ -55,13 +54,13 @@ def tokens(
         f"step {step} of {len(encoded)}: {layout.step_tokens} tokens",
         soft_wrap=True,
     )
-    _print(_draw_tokens(found))
+    print_table(console, _draw_tokens(found))
     measured = RoundTrip(layout, text, vocabulary, edge=model.bin_edge)
     for place in range(len(episodes)) if episode is None else [number]:
         measured.add(episodes[place], stored[place].tokens)
     what = f"all {len(episodes)} episodes" if episode is None else f"episode {number}"
     console.print(f"[bold]each number over {what}[/]")
-    _print(_draw_dimensions(measured.dimensions()))
+    print_table(console, _draw_dimensions(measured.dimensions()))
     for line in _summarise(measured):
         console.print(line, soft_wrap=True)
 
@@ -137,11 +136,6 @@ def _group(rows: Iterable[Row], alike: Callable[[Row], object]) -> list[list[Row
 def _range(places: Iterable[str]) -> str:
     first, *others = places
     return f"{first}-{others[-1]}" if others else first
-
-
-def _print(table: Table) -> None:
-    shown = console if console.is_terminal else Console(highlight=False, width=max(console.width, _WIDE))
-    shown.print(table)
 
 
 def _show(value: float | str | None) -> str:

@@ -87,7 +87,7 @@ def _walk(request: Request, name: str) -> _Walk | None:
     """Let a checkpoint walk the places, as it walks the tours that it was trained on; None where it can't, and why."""
     from tasks.tsp.environment import TourEnvironment  # imports numba, which takes longer than all else here
 
-    stores = Stores(root=Locations.from_environment().root)
+    stores = Stores.from_environment()
     chosen = name or newest_checkpoint(stores)
     if chosen is None or chosen == "none":
         return None
@@ -126,7 +126,7 @@ def verify_tours(
     gap = 0.0
     chosen = select_tasks(selection)
     if strangers := [task_id for task_id in chosen if not task_id.startswith("tsp/")]:
-        raise ValueError(f"task {strangers[0]!r} has no tours; expected tasks of the family tsp")
+        raise ValueError(f"task {strangers[0]!r} has no tours; expected tasks of the family tsp, see:\n  db1 tasks tsp")
     stored = [task_id for task_id in store.tasks() if task_id in chosen]
     for task_id in track(stored, description="tasks", console=console, transient=True):
         num_tasks += 1

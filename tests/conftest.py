@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from assets.resources import Experiment
+
 SIZES: dict[str, Any] = {
     "num_layers": 2,
     "embed_dim": 32,
@@ -33,6 +35,21 @@ SIZES: dict[str, Any] = {
     "position_vocab": 32,
     "local_positions": 40,
 }
+
+
+@pytest.fixture(scope="session")
+def two_tasks() -> Experiment:
+    """An experiment that goes through all stages in seconds: two tasks of four episodes, trained for two steps."""
+    from assets.resources import Experiment
+
+    return Experiment(
+        name="tiny",
+        tasks="control/CartPole,control/MountainCar",
+        num_episodes=4,
+        num_evaluation_episodes=2,
+        num_processes=1,
+        training={"steps": 2, "batch_windows": 2, "warmup_steps": 1},
+    )
 
 
 @pytest.fixture

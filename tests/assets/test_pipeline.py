@@ -23,14 +23,6 @@ from storage.manifest import Manifest, ManifestError
 Item = TypeVar("Item")
 FIRST, SECOND = TASKS = ("control/CartPole", "control/MountainCar")
 DIGEST_TAG = "dagster/data_version"
-TINY = Experiment(
-    name="tiny",
-    tasks=",".join(TASKS),
-    num_episodes=4,
-    num_evaluation_episodes=2,
-    num_processes=1,
-    training={"steps": 2, "batch_windows": 2, "warmup_steps": 1},
-)
 
 
 @dataclass
@@ -86,10 +78,10 @@ class Pipeline:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+def finished(tmp_path_factory: pytest.TempPathFactory, two_tasks: Experiment) -> Iterator[Pipeline]:
     """A pipeline whose stages are all made; not to be changed."""
     with dg.DagsterInstance.ephemeral() as instance:
-        pipeline = Pipeline(tmp_path_factory.mktemp("data"), instance, Progress(), TINY)
+        pipeline = Pipeline(tmp_path_factory.mktemp("data"), instance, Progress(), two_tasks)
         pipeline.make(*STAGES)
         yield pipeline
 
@@ -161,7 +153,7 @@ def test_deleted_data_come_back_with_equal_digests(copied: Pipeline) -> None:
 
 def test_several_processes_make_what_one_does_and_a_task_that_fails_there_is_named(copied: Pipeline) -> None:
     before = {place: manifest.digest for place, manifest in copied.manifests().items()}
-    several = replace(copied, experiment=Experiment(**{**TINY.model_dump(), "num_processes": 2}))
+    several = replace(copied, experiment=Experiment(**{**copied.experiment.model_dump(), "num_processes": 2}))
     for stage in ("tokens", "evaluation"):
         shutil.rmtree(copied.root / stage)
         several.make(stage)
@@ -193,8 +185,8 @@ def test_a_task_that_fails_is_named_and_does_not_stop_the_others(copied: Pipelin
     assert copied.told("trajectories/control", "work", SECOND).startswith("none")
 
 
-def test_an_experiment_of_proven_tasks_goes_on_without_those_that_failed(tmp_path: Path) -> None:
-    proven = Experiment(**{**TINY.model_dump(), "only_proven": True, "num_evaluation_episodes": 20})
+def test_an_experiment_of_proven_tasks_goes_on_without_those_that_failed(tmp_path: Path, two_tasks: Experiment) -> None:
+    proven = Experiment(**{**two_tasks.model_dump(), "only_proven": True, "num_evaluation_episodes": 20})
     warned: list[str] = []
     with dg.DagsterInstance.ephemeral() as instance, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DB1_DATA", str(tmp_path))
@@ -244,7 +236,7 @@ def test_a_damaged_shard_is_refused_by_name_and_packed_anew(copied: Pipeline) ->
 
 
 def test_tokens_of_another_vocabulary_do_not_reach_the_shards(copied: Pipeline) -> None:
-    other = Experiment(name="tiny", tasks=TINY.tasks, training={"preset": "db1-1.2b"})
+    other = Experiment(name="tiny", tasks=copied.experiment.tasks, training={"preset": "db1-1.2b"})
 
     with pytest.raises(ManifestError, match=r"(?s)another vocabulary.*db1 make tokens control/CartPole"):
         replace(copied, experiment=other).make("tokenizer", "shards")

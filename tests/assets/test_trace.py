@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from assets.data_card import write_data_card
 from assets.resources import Stores
-from assets.trace import Trace, count_links
+from assets.trace import Link, Trace
 from storage.folder import StoredFolder
 from storage.manifest import Manifest, ManifestError
 
@@ -48,12 +49,25 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def count_things(link: Link) -> Counter[str]:
+    """Return how many things there are on each shelf from a link on, each counted once."""
+    shelves: dict[int, str] = {}
+
+    def walk(one: Link) -> None:
+        shelves[id(one)] = one.shelf
+        for before in one.inputs:
+            walk(before)
+
+    walk(link)
+    return Counter(shelves.values())
+
+
 def test_the_way_leads_from_a_report_over_every_thing_back_to_the_experts_once(root: Path) -> None:
     report = Trace(Stores(root=str(root)), "tiny").begin("report")
 
     assert list(report.faults()) == []
     of_tasks = dict.fromkeys(("evaluation", "shards", "tokens", "trajectories"), 2)
-    assert count_links([report]) == {"report": 1, "checkpoints": 1, "shards/_index": 1, "tokenizer": 1, **of_tasks}
+    assert count_things(report) == {"report": 1, "checkpoints": 1, "shards/_index": 1, "tokenizer": 1, **of_tasks}
     evaluation = report.inputs[1]
     assert (evaluation.facts or {})["score"] == pytest.approx(0.5)
     assert (evaluation.facts or {})["seeds"] == [7, 8]
@@ -81,7 +95,7 @@ def test_the_way_from_a_champion_leads_over_what_is_kept_of_it_to_the_experts(ro
     assert (facts["outcome"], facts["reason"]) == ("first", "alone")
     of_tasks = dict.fromkeys(("evaluation", "shards", "tokens", "trajectories"), 2)
     alone = dict.fromkeys(("champions", "champions/_kept", "checkpoints", "shards/_index", "tokenizer"), 1)
-    assert count_links([champion]) == alone | of_tasks
+    assert count_things(champion) == alone | of_tasks
 
 
 def test_what_was_replaced_since_breaks_the_link_and_names_both_digests(root: Path) -> None:

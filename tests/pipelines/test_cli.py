@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
+from rich.table import Table
 
 from db1_model.export import load_exported
 from db1_model.published import import_db1_weights, read_db1_config
 from db1_model.text import TextTokenizer
 from pipelines.cli import main
+from pipelines.terminal import print_table
 
 ROOT = Path(__file__).parents[2]
 Command = Callable[..., tuple[int, str]]
@@ -65,6 +68,17 @@ def test_outside_the_projects_folder_the_message_says_where_to_go(db1: Command, 
 
     assert code == 1
     assert f"cd {ROOT}" in printed
+
+
+def test_where_the_output_is_no_terminal_a_wide_table_is_not_folded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    reason = "word " * 20
+
+    print_table(Console(), Table(reason))
+
+    assert reason.strip() in capsys.readouterr().out
 
 
 def test_tasks_of_a_family_are_listed(db1: Command) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,12 +153,12 @@ def test_without_a_choice_training_runs_on_this_machine(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     "value, fault",
     [
-        ('{"kind": "pbs"}', "kind in DB1_LAUNCHER is 'pbs'; expected one of local, nodes, slurm, kubernetes"),
-        ('{"options": []}', "kind in DB1_LAUNCHER is None"),
+        ('{"kind": "pbs"}', "has the kind 'pbs'; expected one of local, nodes, slurm, kubernetes, such as\n  export"),
+        ('{"options": []}', "DB1_LAUNCHER has the kind None"),
         ('{"kind": "slurm", "option": []}', "field 'option'; expected, for kind 'slurm', some of options, port"),
-        ('{"kind": "slurm", "port": "x"}', "kind 'slurm': port: "),
+        ('{"kind": "slurm", "port": "x"}', "kind 'slurm': port is 'x': "),
         ('{"kind": "kubernetes", "image": "db1:1"}', "lacks claim, mount"),
-        ('{"kind": "slurm"', "is not JSON"),
+        ('{"kind": "slurm"', "and no JSON: "),
         ("slurm", "is 'slurm', and no such file"),
     ],
 )
@@ -164,6 +167,29 @@ def test_a_choice_of_no_launcher_is_refused(value: str, fault: str, monkeypatch:
 
     with pytest.raises((ValueError, FileNotFoundError), match=fault):
         ChosenLauncher.from_environment()
+
+
+@pytest.mark.parametrize("command", ["ui", "serve"])
+def test_a_server_does_not_start_with_a_broken_choice(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_db1: Callable[..., tuple[int, str]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DB1_LAUNCHER", '{"kind": "pbs"}')
+
+    code, printed = run_db1(command)
+
+    assert code == 1
+    assert printed.startswith("error: DB1_LAUNCHER has the kind 'pbs'")
+
+
+def test_a_broken_choice_is_told_in_two_lines_though_definitions_are_made_when_they_are_imported() -> None:
+    program = python("from pipelines.cli import main; main()")
+    environment = {**os.environ, "DB1_LAUNCHER": '{"kind": "slurm"'}
+    done = subprocess.run([*program, "make", "tokenizer"], env=environment, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: DB1_LAUNCHER is .*, and no JSON: .*\n  export DB1_LAUNCHER=.*\n", done.stdout)
+    assert done.stderr == ""
 
 
 def test_a_runs_configuration_chooses_another_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,14 +21,6 @@ from storage.trajectories import StoredTrajectory
 from tasks.exchange.exporting import export_minari
 
 CHANGED, KEPT = TASKS = ("control/CartPole", "control/MountainCar")
-TINY = Experiment(
-    name="tiny",
-    tasks=",".join(TASKS),
-    num_episodes=4,
-    num_evaluation_episodes=2,
-    num_processes=1,
-    training={"steps": 2, "batch_windows": 2, "warmup_steps": 1},
-)
 Made = set[tuple[str, str | None]]
 
 
@@ -100,19 +92,21 @@ def load_repository() -> dg.RepositoryDefinition:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(tmp_path_factory: pytest.TempPathFactory, two_tasks: Experiment) -> Iterator[Project]:
     """A project of two tasks, whose job made everything; the tests change one task's episodes, each in its way."""
     root = tmp_path_factory.mktemp("project")
     (root / ".dagster").mkdir()
     with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.local_temp(str(root / ".dagster")) as instance:
         patch.setenv("DB1_DATA", str(root / "data"))
-        patch.setattr(experiments, "EXPERIMENTS", {**experiments.EXPERIMENTS, "tiny": TINY})
+        patch.setattr(experiments, "EXPERIMENTS", {**experiments.EXPERIMENTS, "tiny": two_tasks})
         project = Project(root, instance, define(Progress(), [define_job("tiny", "")]))
         project.run("tiny")
         yield project
 
 
-def test_retraining_after_one_tasks_data_changed_touches_no_other_tasks_data(project: Project, tmp_path: Path) -> None:
+def test_retraining_after_one_tasks_data_changed_touches_no_other_tasks_data(
+    project: Project, tmp_path: Path, two_tasks: Experiment
+) -> None:
     assert not project.look("new_data").run_requests
     source = project.export(3, tmp_path / "others")
     before = project.files()
@@ -132,7 +126,7 @@ def test_retraining_after_one_tasks_data_changed_touches_no_other_tasks_data(pro
     assert {path.relative_to(project.root / "data").parts[0] for path in kept} == {"trajectories", "tokens", "shards"}
     assert {path: after[path] for path in kept} == {path: before[path] for path in kept}
     assert not project.look("new_data").run_requests
-    assert Survey(project.stores, TINY).run() == []
+    assert Survey(project.stores, two_tasks).run() == []
     assert project.run("tiny") == set()
 
 

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,17 +25,11 @@ def test_a_cluster_without_ray_is_answered_with_the_command_that_installs_it(mon
         start_workers(abs, num_processes=2)
 
 
-def test_a_job_ends_with_the_process_that_waits_for_it(tmp_path: Path) -> None:
-    pid_file = tmp_path / "pid"
+def test_a_job_ends_with_the_process_that_waits_for_it(
+    pid_file: Path, outlives_its_parent: Callable[[str], bool]
+) -> None:
     job = f"open({str(pid_file)!r}, 'w').write(str(__import__('os').getpid())); __import__('time').sleep(60)"
-    waits = f"from tasks.workers import Workers; list(Workers(exec, num_processes=1).map([{job!r}]))"
-    with subprocess.Popen([sys.executable, "-c", waits], cwd=Path(__file__).parents[2], env=os.environ) as process:
-        while not (pid_file.exists() and pid_file.read_text()):
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.kill()
 
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid_file.read_text()}").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{pid_file.read_text()}").exists()
+    assert not outlives_its_parent(
+        f"from tasks.workers import Workers; list(Workers(exec, num_processes=1).map([{job!r}]))"
+    )

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,20 +21,14 @@ def test_every_line_is_told_and_every_exit_code_returned() -> None:
     assert sorted(told) == sorted(line.rstrip() for line in last_lines) == ["line 0", "line 3"]
 
 
-def test_a_followed_process_dies_with_the_one_that_started_it(tmp_path: Path) -> None:
-    pid_file = tmp_path / "pid"
+def test_a_followed_process_dies_with_the_one_that_started_it(
+    pid_file: Path, outlives_its_parent: Callable[[str], bool]
+) -> None:
     child = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    parent = f"import sys; from tasks.processes import follow; follow([[sys.executable, '-c', {child!r}]], {{}}, print)"
-    with subprocess.Popen([sys.executable, "-c", parent], cwd=Path(__file__).parents[2]) as process:
-        while not (pid_file.exists() and pid_file.read_text()):
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.kill()
 
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid_file.read_text()}").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{pid_file.read_text()}").exists()
+    assert not outlives_its_parent(
+        f"import sys; from tasks.processes import follow; follow([[sys.executable, '-c', {child!r}]], {{}}, print)"
+    )
 
 
 def test_when_one_process_fails_the_others_end_and_what_they_left_behind_sees_the_end_of_its_input(
