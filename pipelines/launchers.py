@@ -195,19 +195,28 @@ def wait_for_job(
     Raises:
         RuntimeError: If the cluster does not answer many times in a row.
     """
-    state, failures = "", 0
+
+    def tell(line: str) -> None:
+        last_lines.append(line)
+        progress.say(line.rstrip())
+
+    state, failures, line = "", 0, ""
     log.touch()
-    with log.open(errors="replace") as lines:
-        lines.seek(0, os.SEEK_END)
+    with log.open(errors="replace") as parts:
+        parts.seek(0, os.SEEK_END)
         while state not in finished:
             time.sleep(poll_s)
             state = look()
             failures = 0 if state else failures + 1
             if failures == _TRIES:
                 raise RuntimeError(f"the cluster does not tell of the job any more; see: {see}")
-            for line in lines:
-                last_lines.append(line)
-                progress.say(line.rstrip())
+            for part in parts:  # of a line that is still being written, what is there
+                line += part
+                if line.endswith("\n"):
+                    tell(line)
+                    line = ""
+    if line:
+        tell(line)
     return state
 
 
