@@ -170,7 +170,10 @@ def test_without_a_choice_training_runs_on_this_machine(monkeypatch: pytest.Monk
     [
         ('{"kind": "pbs"}', "kind in DB1_LAUNCHER is 'pbs'; expected one of local, nodes, slurm, kubernetes"),
         ('{"options": []}', "kind in DB1_LAUNCHER is None"),
-        ('{"kind": "slurm", "option": []}', "field 'option'; expected, for kind 'slurm', some of options, port"),
+        (
+            '{"kind": "slurm", "option": []}',
+            "field 'option'; expected, for kind 'slurm', some of port, timeout_s, audit, options",
+        ),
         ('{"kind": "slurm", "port": "x"}', "kind 'slurm': port: "),
         ('{"kind": "kubernetes", "image": "db1:1"}', "lacks claim, mount"),
         ('{"kind": "slurm"', "is not JSON"),
