@@ -13,9 +13,9 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from assets.resources import Launcher, Progress
+from assets.resources import Progress
 from pipelines.kubectl import FINISHED, KubectlJob
-from pipelines.launchers import AUDIT, LAST_LINES, agent_command, folder_of, open_reports, take_report, wait_for_job
+from pipelines.launchers import LAST_LINES, AgentLauncher, folder_of, open_reports, take_report, wait_for_job
 from storage.folder import place_at
 from storage.manifest import write_atomically
 
@@ -23,7 +23,7 @@ _KEEP_S = 86_400
 _NAME_LETTERS = 40
 
 
-class KubernetesLauncher(Launcher):
+class KubernetesLauncher(AgentLauncher):
     """Trains in an indexed Job of Kubernetes, a pod a node, with torchrun in each; all see the checkpoint's folder.
 
     A pod that fails ends the Job with all its pods, and the Job is made anew and goes on from its last state: processes
@@ -45,10 +45,7 @@ class KubernetesLauncher(Launcher):
     python: str = Field(default="python", description="The image's Python.")
     restarts: int = Field(default=3, description="How often a Job that failed is made anew.")
     apply: bool = Field(default=True, description="Whether the Job runs, or its manifest is written down and no more.")
-    port: int = Field(default=29400, description="A free port of the first pod.")
-    timeout_s: int = Field(default=600, description="How long a process waits for the others.")
     poll_s: float = Field(default=5.0, description="Seconds between two looks at the Job.")
-    audit: str = AUDIT
 
     def train(
         self, context: dg.AssetExecutionContext, configuration: Mapping[str, Any], progress: Progress
@@ -124,8 +121,7 @@ class KubernetesLauncher(Launcher):
         return root if place.is_remote else str(path)
 
     def _pod(self, configuration: Mapping[str, Any], settings: Mapping[str, str], name: str) -> dict[str, Any]:
-        first, node = f"{name}-0.{name}", "$(JOB_COMPLETION_INDEX)"
-        agent = agent_command(configuration, first, self.port, node, timeout_s=self.timeout_s, audit=self.audit)
+        agent = self.agent_command(configuration, f"{name}-0.{name}", "$(JOB_COMPLETION_INDEX)")
         own = {key: value for key, value in os.environ.items() if key.startswith("DB1_") and key != "DB1_LAUNCHER"}
         container = {
             "name": "training",

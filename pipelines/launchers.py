@@ -24,18 +24,17 @@ from tasks.processes import follow
 _EXPECTED = {"digest", "step", "loss", "world_size"}
 _INTERFACES = "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"
 _TRIES = 30
+_AUDIT = Field(default="", description="Folder that gets which sequences each process trains; none when empty.")
 
 LAST_LINES = 60
 """Lines of a training that an error shows."""
-
-AUDIT = Field(default="", description="Folder that gets which sequences each process trains; none when empty.")
 
 
 class ProcessLauncher(Launcher):
     """Trains on this machine, in as many processes as the training has devices."""
 
     kind: Literal["local"] = "local"
-    audit: str = AUDIT
+    audit: str = _AUDIT
 
     def train(
         self, context: dg.AssetExecutionContext, configuration: Mapping[str, Any], progress: Progress
@@ -44,7 +43,33 @@ class ProcessLauncher(Launcher):
         return _run([[sys.executable, *_training(configuration, self.audit)]], context, configuration, progress)
 
 
-class TorchrunLauncher(Launcher):
+class AgentLauncher(Launcher):
+    """Trains with torchrun, whose agent on each node starts the node's processes and waits for them."""
+
+    port: int = Field(default=29400, description="A free port of the first node.")
+    timeout_s: int = Field(
+        default=600, description="How long a process waits for the others; the first one may be writing a large state."
+    )
+    audit: str = _AUDIT
+
+    def agent_command(self, configuration: Mapping[str, Any], address: str, node: str) -> list[str]:
+        """Write down what the processes read, and return the command that starts a node's agent.
+
+        Args:
+            configuration: What ``db1_model.train`` reads.
+            address: Of the first node.
+            node: Number of the node, from 0 on.
+        """
+        training = configuration["training"]
+        return [
+            *(sys.executable, "-m", "torch.distributed.run", f"--master-addr={address}", f"--master-port={self.port}"),
+            *(f"--nnodes={training['num_nodes']}", f"--nproc-per-node={training['devices']}", f"--node-rank={node}"),
+            f"--rdzv-conf=timeout={self.timeout_s}",
+            *_training({**configuration, "timeout_s": self.timeout_s}, self.audit),
+        ]
+
+
+class TorchrunLauncher(AgentLauncher):
     """Trains with torchrun, on one machine or on many that share a file system.
 
     The rendezvous is fixed beforehand, and the first prefix is always node 0: with one that the agents agree on by
@@ -60,16 +85,11 @@ class TorchrunLauncher(Launcher):
         description="What starts a command on each node: '', 'ssh host', 'srun -w host', 'ip netns exec n'.",
     )
     address: str = Field(default="127.0.0.1", description="Address of the first node.")
-    port: int = Field(default=29400, description="A free port of the first node.")
     interface: str = Field(
         default="",
         description="Network interface of all nodes that Gloo and NCCL take, such as eth0; when empty Gloo takes the "
         "one that leads to the first node, and NCCL chooses by itself.",
     )
-    timeout_s: int = Field(
-        default=600, description="How long a process waits for the others; the first one may be writing a large state."
-    )
-    audit: str = AUDIT
 
     def train(
         self, context: dg.AssetExecutionContext, configuration: Mapping[str, Any], progress: Progress
@@ -78,34 +98,9 @@ class TorchrunLauncher(Launcher):
         num_nodes = configuration["training"]["num_nodes"]
         if num_nodes != len(self.prefixes):
             raise ValueError(f"training on {num_nodes} nodes with {len(self.prefixes)} prefixes; expected one a node")
-        commands = [
-            agent_command(configuration, self.address, self.port, str(node), timeout_s=self.timeout_s, audit=self.audit)
-            for node in range(num_nodes)
-        ]
+        commands = [self.agent_command(configuration, self.address, str(node)) for node in range(num_nodes)]
         chosen = {name: self.interface for name in _INTERFACES if self.interface}
         return _run(commands, context, configuration, progress, prefixes=self.prefixes, environment=chosen)
-
-
-def agent_command(
-    configuration: Mapping[str, Any], address: str, port: int, node: str, *, timeout_s: int, audit: str
-) -> list[str]:
-    """Return the command that starts a node's processes, and waits for them.
-
-    Args:
-        configuration: What ``db1_model.train`` reads.
-        address: Of the first node.
-        port: A free one of the first node.
-        node: Number of the node, from 0 on.
-        timeout_s: How long a process waits for the others.
-        audit: Folder that gets which sequences each process trains; none when empty.
-    """
-    training = configuration["training"]
-    return [
-        *(sys.executable, "-m", "torch.distributed.run", f"--master-addr={address}", f"--master-port={port}"),
-        *(f"--nnodes={training['num_nodes']}", f"--nproc-per-node={training['devices']}", f"--node-rank={node}"),
-        f"--rdzv-conf=timeout={timeout_s}",
-        *_training({**configuration, "timeout_s": timeout_s}, audit),
-    ]
 
 
 def _training(configuration: Mapping[str, Any], audit: str) -> list[str]:
@@ -195,19 +190,28 @@ def wait_for_job(
     Raises:
         RuntimeError: If the cluster does not answer many times in a row.
     """
-    state, failures = "", 0
+
+    def tell(line: str) -> None:
+        last_lines.append(line)
+        progress.say(line.rstrip())
+
+    state, failures, line = "", 0, ""
     log.touch()
-    with log.open(errors="replace") as lines:
-        lines.seek(0, os.SEEK_END)
+    with log.open(errors="replace") as parts:
+        parts.seek(0, os.SEEK_END)
         while state not in finished:
             time.sleep(poll_s)
             state = look()
             failures = 0 if state else failures + 1
             if failures == _TRIES:
                 raise RuntimeError(f"the cluster does not tell of the job any more; see: {see}")
-            for line in lines:
-                last_lines.append(line)
-                progress.say(line.rstrip())
+            for part in parts:  # of a line that is still being written, what is there
+                line += part
+                if line.endswith("\n"):
+                    tell(line)
+                    line = ""
+    if line:
+        tell(line)
     return state
 
 

@@ -13,13 +13,13 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from assets.resources import Launcher, Progress
-from pipelines.launchers import AUDIT, LAST_LINES, agent_command, folder_of, open_reports, take_report, wait_for_job
+from assets.resources import Progress
+from pipelines.launchers import LAST_LINES, AgentLauncher, folder_of, open_reports, take_report, wait_for_job
 
 _FINISHED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"}
 
 
-class SlurmLauncher(Launcher):
+class SlurmLauncher(AgentLauncher):
     """Trains in a job of Slurm, with torchrun on each of its nodes; all see the checkpoint's folder.
 
     A job that Slurm puts back into the queue, as for a node that failed or a job that goes first, goes on from its last
@@ -30,10 +30,7 @@ class SlurmLauncher(Launcher):
     options: list[str] = Field(
         default=[], description="More options of sbatch: --partition=gpu, --gpus-per-node=8, --time=1-0."
     )
-    port: int = Field(default=29400, description="A free port of the job's first node.")
-    timeout_s: int = Field(default=600, description="How long a process waits for the others.")
     poll_s: float = Field(default=5.0, description="Seconds between two looks at the job.")
-    audit: str = AUDIT
 
     def train(
         self, context: dg.AssetExecutionContext, configuration: Mapping[str, Any], progress: Progress
@@ -63,9 +60,7 @@ class SlurmLauncher(Launcher):
         return take_report(session, [int(state != "COMPLETED")], last_lines)
 
     def _submit(self, configuration: Mapping[str, Any], settings: Mapping[str, str], log: Path) -> str:
-        agent = agent_command(
-            configuration, "$DB1_FIRST_NODE", self.port, "$SLURM_NODEID", timeout_s=self.timeout_s, audit=self.audit
-        )
+        agent = self.agent_command(configuration, "$DB1_FIRST_NODE", "$SLURM_NODEID")
         on_each = " ".join(part if "$" in part else shlex.quote(part) for part in ("exec", *agent))
         script = (
             "#!/bin/sh\n"

@@ -5,6 +5,7 @@ python fake_kubectl.py FOLDER COMMAND ARGUMENT...
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -30,9 +31,12 @@ def codes() -> list[int | None]:
 
 
 def stop() -> None:
+    """Kill the pods, and wait until the last process of each has let go of its log."""
     for pod in pods():
         with suppress(ProcessLookupError):
             os.killpg(int((pod / "pid").read_text()), signal.SIGKILL)
+        with (pod / "log").open() as log:
+            fcntl.flock(log, fcntl.LOCK_SH)
 
 
 def apply() -> None:
@@ -45,6 +49,7 @@ def apply() -> None:
         command = [re.sub(r"\$\((\w+)\)", lambda found: settings[found[1]], word) for word in container["command"]]  # noqa: B023
         command = [word.replace(f"{name}-0.{name}", "127.0.0.1") for word in command]
         with (pod / "log").open("wb") as log:
+            fcntl.flock(log, fcntl.LOCK_EX)
             process = subprocess.Popen(
                 [sys.executable, "-c", RUN, str(pod / "code"), *command],
                 env={"PATH": os.environ["PATH"], **settings},
@@ -72,7 +77,10 @@ def logs() -> None:
     while not ended:
         ended = "--follow" not in ARGUMENTS or None not in codes() or any(codes())
         for file in files:
-            sys.stdout.buffer.write(file.read())
+            read = file.read()
+            whole = len(read) if ended else read.rfind(b"\n") + 1
+            file.seek(whole - len(read), os.SEEK_CUR)
+            sys.stdout.buffer.write(read[:whole])
         sys.stdout.buffer.flush()
         time.sleep(0.05)
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pipelines import launchers
 from pipelines.definitions import define
 from pipelines.kubernetes import KubernetesLauncher
 from pipelines.launcher_choice import ChosenLauncher
-from pipelines.launchers import ProcessLauncher, TorchrunLauncher
+from pipelines.launchers import ProcessLauncher, TorchrunLauncher, wait_for_job
 from pipelines.slurm import SlurmLauncher
 
 REPORT = """
@@ -78,6 +79,23 @@ def test_a_process_that_reports_nothing_fails_the_asset_though_it_ended_well(tmp
 def test_a_process_that_fails_shows_its_last_lines(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"exit code 3.*\nout of memory"):
         launch([python("import sys; print('out of memory'); sys.exit(3)")], tmp_path)
+
+
+def test_a_line_that_a_job_is_still_writing_is_told_when_it_is_whole(tmp_path: Path) -> None:
+    SAID.clear()
+    log, last_lines = tmp_path / "log", deque[str]()
+    looks = iter([("going on fr", "runs"), ("om step 5\nkil", "runs"), ("led", "runs"), ("", "failed")])
+
+    def look() -> str:
+        written, state = next(looks)
+        with log.open("a") as file:
+            file.write(written)
+        return state
+
+    assert wait_for_job(look, {"failed"}, log, Lines(), last_lines, poll_s=0, see="") == "failed"
+
+    assert SAID == ["going on from step 5", "killed"]
+    assert "".join(last_lines) == log.read_text()
 
 
 def test_nodes_and_prefixes_must_agree(tmp_path: Path) -> None:
@@ -155,7 +173,10 @@ def test_without_a_choice_training_runs_on_this_machine(monkeypatch: pytest.Monk
     [
         ('{"kind": "pbs"}', "has the kind 'pbs'; expected one of local, nodes, slurm, kubernetes, such as\n  export"),
         ('{"options": []}', "DB1_LAUNCHER has the kind None"),
-        ('{"kind": "slurm", "option": []}', "field 'option'; expected, for kind 'slurm', some of options, port"),
+        (
+            '{"kind": "slurm", "option": []}',
+            "field 'option'; expected, for kind 'slurm', some of port, timeout_s, audit, options",
+        ),
         ('{"kind": "slurm", "port": "x"}', "kind 'slurm': port is 'x': "),
         ('{"kind": "kubernetes", "image": "db1:1"}', "lacks claim, mount"),
         ('{"kind": "slurm"', "and no JSON: "),
