@@ -5,8 +5,10 @@ import itertools
 import json
 import os
 import platform
+import signal
+import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,6 +201,19 @@ def find_abandoned(instance: dg.DagsterInstance, host: str, port: int) -> list[d
     return [run for run, server in servers if (server.get("host"), server.get("port")) == (host, port)]
 
 
+def end_processes(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -> None:
+    """Kill those processes of runs that outlived their server of code.
+
+    Nobody could cancel them any more, and a run that is started again would train beside them.
+    """
+    for run in runs:
+        for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+            told = entry.get_dagster_event().engine_event_data.metadata.get("pid")
+            if told and _works_since(pid := int(str(told.value)), entry.timestamp):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
 def close_runs(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun], reason: str) -> None:
     """Mark runs as failed, which Dagster may start again, and free what they held."""
     for run in runs:
@@ -214,9 +229,22 @@ def _unfinished(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
 def name_process(pid: int | None = None) -> str:
     """Name a process of this machine such that a later one with the same id has another name."""
     pid = pid or os.getpid()
-    status = Path(f"/proc/{pid}/stat")
-    begun = status.read_text().rpartition(")")[2].split()[19] if status.exists() else ""
+    begun = _describe_process(pid)[19] if Path(f"/proc/{pid}").exists() else ""
     return f"{platform.node()}:{pid}:{begun}"
+
+
+def _describe_process(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # proc_pid_stat(5), from the third field on
+
+
+def _works_since(pid: int, moment: float) -> bool:
+    """Return whether a process does a run of Dagster's, and did at that time; a later one may have its id."""
+    try:
+        does_runs = b"multiprocessing.spawn" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        after_boot_s = int(_describe_process(pid)[19]) / os.sysconf("SC_CLK_TCK")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return does_runs and time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + after_boot_s <= moment
 
 
 def _is_dead(process: str) -> bool:

@@ -146,6 +146,8 @@ def test_in_kubernetes_nothing_is_open_and_all_is_one_image() -> None:
     }
     shared = load("dagster.yaml")
     assert values["additionalInstanceConfig"]["concurrency"] == shared["concurrency"]
+    freed_after_s = shared["run_monitoring"]["free_slots_after_run_end_seconds"]
+    assert values["dagsterDaemon"]["runMonitoring"]["freeSlotsAfterRunEndSeconds"] == freed_after_s
     assert "runCoordinator" not in values["dagsterDaemon"]
 
 

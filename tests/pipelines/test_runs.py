@@ -1,11 +1,24 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import platform
+import subprocess
+import time
 
 import dagster as dg
+from dagster._core.events import EngineEventData
 
-from pipelines.runs import STAGES, StageRun, close_orphans, close_runs, find_abandoned, name_process, plan_runs
+from pipelines.runs import (
+    STAGES,
+    StageRun,
+    close_orphans,
+    close_runs,
+    end_processes,
+    find_abandoned,
+    name_process,
+    plan_runs,
+)
 
 
 def test_runs_follow_the_data_and_each_family_has_its_own() -> None:
@@ -90,3 +103,27 @@ def test_the_runs_of_an_earlier_server_of_code_are_closed_and_those_of_others_ar
         assert status[ours.run_id] is dg.DagsterRunStatus.FAILURE
         assert status[finished.run_id] is ended
         assert status[others.run_id] is status[without.run_id] is begun
+
+
+def test_a_process_that_outlived_its_server_is_ended_and_one_that_has_its_id_by_chance_is_not() -> None:
+    def tell(pid: int, ago_s: float) -> dg.DagsterRun:
+        run, kind = instance.create_run_for_job(job), dg.DagsterEventType.ENGINE_EVENT.value
+        event = dg.DagsterEvent(kind, job.name, event_specific_data=EngineEventData.in_process(pid))
+        instance.report_dagster_event(event, run.run_id, timestamp=time.time() - ago_s)
+        return run
+
+    spawn = multiprocessing.get_context("spawn")
+    with dg.DagsterInstance.ephemeral() as instance, subprocess.Popen(["sleep", "60"]) as other:
+        left, later = [spawn.Process(target=time.sleep, args=(60,)) for _ in range(2)]
+        left.start()
+        later.start()
+        try:
+            end_processes(instance, [tell(left.pid or 0, 0), tell(later.pid or 0, 60), tell(other.pid, 0)])
+
+            left.join(10)
+            assert left.exitcode == -9
+            assert later.is_alive()
+            assert other.poll() is None
+        finally:
+            for process in (left, later, other):
+                process.kill()
