@@ -57,13 +57,13 @@ class Match:
         """Let both play the next seeds of these tasks, as ``tasks.looks.PlayOn`` says.
 
         Raises:
-            RuntimeError: If a game fails; those that were finished are found again.
+            RuntimeError: If games fail; the others are stored and found again.
         """
         if self.champion.metadata["vocabulary_digest"] != self.challenger.metadata["vocabulary_digest"]:
             self.fault = "the champion plays no more, as its tokens are not those of today's shards"
             return {}, {}
         digests = self.challenger.digest, self.champion.metadata["checkpoint"]
-        games = [_Game(digest, task, look) for task in tasks for digest in digests]
+        games = [Game(digest, task, look) for task in tasks for digest in digests]
         games = [game for game in games if game.seeds(self.experiment)]
         if not games:
             self.fault = "there are no more samples that are held out"
@@ -76,14 +76,20 @@ class Match:
         ours, theirs = (recall(self.stores, self.experiment, digest, tasks, look) for digest in digests)
         return ours, theirs
 
-    def _play(self, games: Sequence[_Game], name: str) -> None:
+    def _play(self, games: Sequence[Game], name: str) -> None:
         processes = min(count_processes(self.experiment, one) for one in (self.challenger, self.champion))
         player = _Player(self.stores.root, self.experiment.model_dump())
         with start_workers(player, num_processes=processes, block=1) as workers:
-            outcomes = workers.map(games)
-            for outcome in self.progress.track(name, outcomes, total=len(games), unit="tasks of both"):
-                if isinstance(outcome, Failure):
-                    raise RuntimeError(f"{name}: {outcome.reason}")
+            outcomes = self.progress.track(name, workers.map(games), total=len(games), unit="tasks of both")
+            failed = [
+                f"  {game.task}, checkpoint {game.checkpoint[:12]}: {outcome.reason.strip()}"
+                for game, outcome in zip(games, outcomes, strict=True)
+                if isinstance(outcome, Failure)
+            ]
+        if failed:
+            raise RuntimeError(
+                f"{name}: {len(failed)} of {len(games)} failed, the others are stored:\n" + "\n".join(failed)
+            )
 
 
 def recall(stores: Stores, experiment: Experiment, digest: str, tasks: Sequence[str], look: int) -> Further:
@@ -97,26 +103,37 @@ def recall(stores: Stores, experiment: Experiment, digest: str, tasks: Sequence[
 
 
 @dataclass(frozen=True)
-class _Game:
+class Game:
+    """What one checkpoint plays in one task for one look.
+
+    Args:
+        checkpoint: Its digest.
+        task: Id of the task.
+        look: From 1 on.
+    """
+
     checkpoint: str
     task: str
     look: int
 
     def seeds(self, experiment: Experiment) -> range:
-        """Return the seeds that double those before; samples that are held out do not begin again."""
+        """Return the seeds that double those before; of samples that are held out, none a second time."""
         played = experiment.num_evaluation_episodes * 2 ** (self.look - 1)
         there = count_held_out(get_task(self.task))
         end = 2 * played if there is None else min(2 * played, there)
         return range(EVALUATION_SEED + played, EVALUATION_SEED + end)
 
     def folder(self, stores: Stores, experiment: Experiment) -> StoredFolder:
+        """Return where it is stored."""
         store = ChampionStore(stores.locations.champions)
         return store.games(experiment.name, self.checkpoint, self.task, self.look)
 
     def find(self, stores: Stores, experiment: Experiment) -> Manifest | None:
+        """Return its manifest when it was played from the same recipe."""
         return self.folder(stores, experiment).find(self.recipe(stores, experiment))
 
     def recipe(self, stores: Stores, experiment: Experiment) -> dict[str, Any]:
+        """Return what determines it; the prompt is today's, as the tokens of the champion's own may be gone."""
         seeds = self.seeds(experiment)
         return {
             "code_version": CODE_VERSION,
@@ -130,6 +147,7 @@ class _Game:
         }
 
     def make(self, stores: Stores, experiment: Experiment) -> None:
+        """Play it, and store its returns."""
         begun, seeds, task = time.process_time(), self.seeds(experiment), get_task(self.task)
         model = _load(stores, experiment, self.checkpoint)
         played = play(stores, *model, task, seeds, num_slots=experiment.num_evaluation_episodes)
@@ -149,7 +167,7 @@ class _Player:
     root: str
     experiment: Mapping[str, Any]
 
-    def __call__(self, game: _Game) -> None:
+    def __call__(self, game: Game) -> None:
         game.make(Stores(root=self.root), Experiment(**self.experiment))
 
 
