@@ -7,15 +7,18 @@ from typing import Any
 
 from assets.checkpoint import checkpoint_folder
 from assets.evaluation import judge_evaluation, read_evaluation
-from assets.resources import Experiment, Stores
+from assets.games import Match, recall
+from assets.resources import Experiment, Progress, Stores
 from assets.selection import trained_tasks
 from assets.tokens import tokenizer_folder
 from storage.champions import SCORES, WITHDRAWN, ChampionStore, Decision, History
 from storage.folder import StoredFiles
 from storage.manifest import Manifest, ManifestError, recipe_key
-from tasks.contest import Contest, Rules, TaskReturns, compare
+from tasks.contest import Contest, Rules, TaskReturns
+from tasks.looks import Further, hold
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
+_RULES_BEFORE_LOOKS = {"more_looks": 0}  # by which older decisions fell
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,14 @@ def is_decided(stores: Stores, experiment: Experiment, challenger: Challenger) -
     return any(decision.key == key for decision in history.decisions)
 
 
-def decide(stores: Stores, experiment: Experiment, challenger: Challenger) -> Manifest:
-    """Compare a challenger with the champion that serves, let the better one serve, and record why."""
+def decide(stores: Stores, experiment: Experiment, challenger: Challenger, progress: Progress) -> Manifest:
+    """Compare a challenger with the champion that serves, let the better one serve, and record why.
+
+    Where their evaluations do not tell, both play on; a run that is stopped meanwhile finds what was played.
+    """
     store = champions_of(stores)
     history = store.read(experiment.name)
-    decision = _judge(experiment, challenger, history, store)
+    decision = _judge(stores, experiment, challenger, history, progress)
     if decision.serves == challenger.digest:
         store.keep(experiment.name, challenger.checkpoint, challenger.tokenizer, challenger.scores)
     return store.decide(experiment.name, decision, keep=experiment.keep_champions)
@@ -113,29 +119,42 @@ def crown(stores: Stores, experiment: Experiment, reason: str) -> Manifest:
     return store.decide(experiment.name, decision, keep=experiment.keep_champions)
 
 
-def contest_again(store: ChampionStore, experiment: Experiment, decision: Decision) -> Contest | None:
+def contest_again(stores: Stores, experiment: Experiment, decision: Decision) -> Contest | None:
     """Repeat the contest behind a promotion from what is kept of both; None when the old champion is kept no more."""
+    store = champions_of(stores)
     before = store.kept(experiment.name, decision.champion)
     if decision.contest is None or not before.exists:
         return None
-    now = store.open(experiment.name)
-    return compare(read_results(now), read_results(before.open()), Rules.from_json(decision.contest["rules"]))
+
+    def play_on(tasks: Sequence[str], look: int) -> tuple[Further, Further]:
+        ours, theirs = (
+            recall(stores, experiment, one, tasks, look) for one in (decision.challenger, decision.champion)
+        )
+        return ours, theirs
+
+    rules = Rules.from_json(_RULES_BEFORE_LOOKS | decision.contest["rules"])
+    return hold(read_results(store.open(experiment.name)), read_results(before.open()), rules, play_on)
 
 
-def _judge(experiment: Experiment, challenger: Challenger, history: History, store: ChampionStore) -> Decision:
+def _judge(
+    stores: Stores, experiment: Experiment, challenger: Challenger, history: History, progress: Progress
+) -> Decision:
     digest, serving = challenger.digest, history.serving
     if not serving:
         return Decision("first", digest, "", digest, "the first checkpoint that was evaluated serves without a contest")
-    champion = _open_serving(store, experiment)
+    champion = _open_serving(champions_of(stores), experiment)
     key = _key(experiment, challenger, champion)
     if history.was_withdrawn(digest):
         why = next(one.reason for one in reversed(history.decisions) if one.outcome == WITHDRAWN)
         return Decision("kept", digest, serving, serving, f"the challenger has served and was rolled back: {why}", key)
     rules = experiment.rules
-    contest = compare(challenger.results, read_results(champion), rules)
-    numbers = {**contest.to_json(), "rules": asdict(rules)}
+    match = Match(stores, experiment, progress, challenger.checkpoint.manifest, champion.manifest)
+    contest = hold(challenger.results, read_results(champion), rules, match.play_on)
+    cost = {"episodes": match.num_episodes, "cpu_seconds": round(match.cpu_s, 1)}
+    numbers = {**contest.to_json(), "rules": asdict(rules), "played": cost}
     outcome, serves = ("promoted", digest) if contest.is_won else ("kept", serving)
-    return Decision(outcome, digest, serving, serves, contest.reason, key, numbers)
+    reason = "; ".join(filter(None, (contest.reason, match.fault)))
+    return Decision(outcome, digest, serving, serves, reason, key, numbers)
 
 
 def _key(experiment: Experiment, challenger: Challenger, champion: StoredFiles) -> str:

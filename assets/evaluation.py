@@ -1,6 +1,6 @@
 # Dagster compares the annotation of `context` with its class, so annotations are not postponed in this file.
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ def define_evaluation(family: str) -> dg.AssetsDefinition:
     def evaluation(
         context: dg.AssetExecutionContext, stores: Stores, experiment: Experiment, progress: Progress
     ) -> Iterator[dg.MaterializeResult]:
-        processes = min(experiment.processes, _fitting(checkpoint_folder(stores, experiment).read()))
+        processes = count_processes(experiment, checkpoint_folder(stores, experiment).read())
         yield from make_tasks(context, _plan, _describe, stores, experiment, progress, num_processes=processes)
 
     return evaluation
@@ -97,10 +97,11 @@ def evaluation_recipe(task: Task, experiment: Experiment, checkpoint: Manifest, 
     }
 
 
-def _fitting(checkpoint: Manifest) -> int:
-    """Return how many processes' models fit into this machine's memory, at least 1."""
+def count_processes(experiment: Experiment, checkpoint: Manifest) -> int:
+    """Return in how many processes a checkpoint plays: at most the experiment's, and as many as fit into the memory."""
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, memory_bytes // (_PROCESS_BYTES + _BYTES_A_PARAMETER * checkpoint.metadata["num_parameters"]))
+    each_bytes = _PROCESS_BYTES + _BYTES_A_PARAMETER * checkpoint.metadata["num_parameters"]
+    return min(experiment.processes, max(1, memory_bytes // each_bytes))
 
 
 def _plan(
@@ -119,17 +120,11 @@ def _play(
     stores: Stores, experiment: Experiment, progress: Progress, recipe: Mapping[str, Any], reference: Manifest
 ) -> Manifest:
     task, num_episodes = get_task(recipe["task"]), recipe["num_episodes"]
-    schema = schema_of(task)
     seeds = range(recipe["first_seed"], recipe["first_seed"] + num_episodes)
     returns: list[float] = []
 
     def episodes() -> Iterator[Episode]:
-        checkpoint, text = load_model(stores, experiment)
-        if schema.action.is_document:
-            played = _read(checkpoint, text, task, seeds)
-        else:
-            policy = _make_policy(stores, checkpoint, text, task, schema, num_episodes)
-            played = roll_out(task, policy, seeds, num_slots=num_episodes)
+        played = play(stores, *load_model(stores, experiment), task, seeds, num_slots=num_episodes)
         for episode in progress.track(task.id, played, total=num_episodes, unit="episodes"):
             returns.append(episode.total_return)
             yield episode
@@ -138,7 +133,7 @@ def _play(
         scores = {name: reference.metadata[name] for name in ("reference_scores", "floor")}
         return {"returns": returns, "seeds": list(seeds), "checkpoint": recipe["checkpoint"], **scores}
 
-    return stores.evaluation.write(task.id, schema, episodes(), recipe=recipe, metadata=metadata)
+    return stores.evaluation.write(task.id, schema_of(task), episodes(), recipe=recipe, metadata=metadata)
 
 
 def load_model(stores: Stores, experiment: Experiment) -> "tuple[Checkpoint, TextTokenizer]":
@@ -154,7 +149,33 @@ def load_model(stores: Stores, experiment: Experiment) -> "tuple[Checkpoint, Tex
     return load_checkpoint(files, vocabulary_digest=vocabulary.digest), text
 
 
-def _read(checkpoint: "Checkpoint", text: TextTokenizer, task: Task, seeds: range) -> Iterator[Episode]:
+def play(
+    stores: Stores, checkpoint: "Checkpoint", text: TextTokenizer, task: Task, seeds: Sequence[int], *, num_slots: int
+) -> Iterator[Episode]:
+    """Let a checkpoint play a task, prompted from the task's shards, or read the documents of a task of documents.
+
+    Args:
+        stores: Where the shards are.
+        checkpoint: The model; its vocabulary is that of the shards.
+        text: Its tokenizer.
+        task: The task.
+        seeds: Seeds of the episodes.
+        num_slots: Environments at once.
+
+    Returns:
+        The episodes, in the order of the seeds.
+
+    Raises:
+        ManifestError: If the task's shards are missing or damaged.
+    """
+    schema = schema_of(task)
+    if schema.action.is_document:
+        return _read(checkpoint, text, task, seeds)
+    policy = _make_policy(stores, checkpoint, text, task, schema, num_slots)
+    return roll_out(task, policy, seeds, num_slots=num_slots)
+
+
+def _read(checkpoint: "Checkpoint", text: TextTokenizer, task: Task, seeds: Sequence[int]) -> Iterator[Episode]:
     """Score the model's reading of the documents that the expert writes: minus the bits per byte that it needs."""
     from db1_model.scoring import measure_bits  # imports torch
 

@@ -14,7 +14,7 @@ from storage.folder import StoredFiles, StoredFolder, stored_names
 from storage.manifest import Manifest, ManifestError
 from storage.retention import remove
 
-KIND, KEPT = "champion", "kept-champion"
+KIND, KEPT, GAMES = "champion", "kept-champion", "games"
 HISTORY, SCORES = "history.json", "scores.json"
 WITHDRAWN = "rolled back"
 
@@ -73,6 +73,8 @@ class ChampionStore:
     A champion is kept as a whole, with its tokenizer and its scores, under ``_kept/<experiment>/<digest>``, since the
     checkpoint's own place belongs to the next one. The record ``<experiment>`` says which one serves. It is written
     after the champion that it names, and replaced in one step: a promotion that is stopped leaves the old champion.
+    What was played in a contest's further looks lies under ``_games``, a thing for each checkpoint, task and look, as
+    long as the checkpoint is kept.
 
     Args:
         root: Where they lie.
@@ -92,6 +94,10 @@ class ChampionStore:
     def kept(self, experiment: str, digest: str) -> StoredFolder:
         """Return the folder of a champion, by the digest of its checkpoint."""
         return StoredFolder(f"{self.root}/_kept", KEPT, f"{experiment}/{digest[:12]}")
+
+    def games(self, experiment: str, digest: str, task: str, look: int) -> StoredFolder:
+        """Return the folder of what a checkpoint played in a task for one look of a contest."""
+        return StoredFolder(f"{self.root}/_games", GAMES, f"{experiment}/{digest[:12]}/{task}/look-{look}")
 
     def read(self, experiment: str) -> History:
         """Return what was decided so far, which may be nothing.
@@ -200,14 +206,16 @@ class ChampionStore:
         recipe = {"decision": {name: value for name, value in asdict(last).items() if name != "contest"}}
         manifest = self.record(experiment).write(fill, recipe=recipe)
         if last.serves != last.champion and last.outcome != WITHDRAWN:
-            self._remove_old(experiment, changed.line)
+            self._remove_old("_kept", KEPT, experiment, changed.line)
+        if last.outcome != WITHDRAWN:
+            self._remove_old("_games", GAMES, experiment, changed.line)
         return manifest
 
-    def _remove_old(self, experiment: str, line: Sequence[str]) -> None:
+    def _remove_old(self, shelf: str, kind: str, experiment: str, line: Sequence[str]) -> None:
         names = {self.kept(experiment, digest).name for digest in line}
-        for name in stored_names(f"{self.root}/_kept"):
-            if name.split("/")[0] == experiment and name not in names:
-                remove(StoredFolder(f"{self.root}/_kept", KEPT, name))
+        for name in stored_names(f"{self.root}/{shelf}"):
+            if name.split("/")[0] == experiment and "/".join(name.split("/")[:2]) not in names:
+                remove(StoredFolder(f"{self.root}/{shelf}", kind, name))
 
 
 def _follow(history: History, decision: Decision, *, keep: int) -> History:

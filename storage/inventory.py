@@ -38,6 +38,7 @@ SHELVES = (
     Shelf("evaluation", "trajectories", "evaluation"),
     Shelf("champions", "champion", "champion"),
     Shelf("champions/_kept", "kept-champion", "kept-champion"),
+    Shelf("champions/_games", "games", "games"),
     Shelf("report", "report", "report"),
 )
 

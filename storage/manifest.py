@@ -23,6 +23,7 @@ _KINDS = {
     "evaluation": ("evaluation", "evaluation"),
     "champion": ("champion of experiment", "champion"),
     "kept-champion": ("kept champion", "champion"),
+    "games": ("games of a contest", "champion"),
     "report": ("report", "report"),
 }
 _OF_EXPERIMENTS = {
@@ -32,6 +33,7 @@ _OF_EXPERIMENTS = {
     "checkpoint",
     "champion",
     "kept-champion",
+    "games",
     "report",
 }  # the others are named by their task
 
@@ -70,7 +72,7 @@ class Manifest:
 
     Args:
         kind: ``specialist``, ``trajectories``, ``catalogue``, ``tokenizer``, ``tokens``, ``shards``, ``shard-index``,
-            ``checkpoint``, ``evaluation``, ``champion``, ``kept-champion`` or ``report``.
+            ``checkpoint``, ``evaluation``, ``champion``, ``kept-champion``, ``games`` or ``report``.
         name: Task id, or the name of the thing.
         format_version: Version of the format on disk.
         key: Digest of the recipe: what it was to be made from.
@@ -104,8 +106,8 @@ def describe(kind: str, name: str) -> str:
 
 
 def making_command(kind: str, name: str) -> str:
-    """Return the command that makes a stored thing; a kept champion is named by its experiment and its digest."""
-    name = name.split("/", 1)[0] if kind == "kept-champion" else name
+    """Return the command that makes a stored thing; what is kept of a champion is named by its experiment first."""
+    name = name.split("/", 1)[0] if kind in ("kept-champion", "games") else name
     return f"db1 make {_KINDS[kind][1]} {'--experiment ' if kind in _OF_EXPERIMENTS else ''}{name}"
 
 

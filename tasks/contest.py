@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.pocock import confidence_of_a_look
+
 SCORE_LIMITS = (-1.0, 2.0)
 """Where a task's mean score is cut off, so that no task with an expert near its floor outweighs all others."""
 
 _LEAST_PAIRS = 2
+_MOST_LOOKS = 10  # the episodes double with each
 
 
 @dataclass(frozen=True)
@@ -21,28 +24,34 @@ class Rules:
     The margins are shares of the way from floor to expert. A challenger is let in when the lower ends of all intervals
     are above minus their margins. As all must hold, a worse one gets in no more often than a single interval errs, and
     no correction for their number is due (Berger, "Multiparameter hypothesis testing and acceptance sampling", 1982);
-    the price is that few episodes let nobody in.
+    the price is that few episodes let nobody in, so where they do not tell, both play on (``tasks.looks``).
 
     Args:
         overall_margin: How much worse than the champion it may be in the mean over all tasks.
         family_margin: How much worse in the mean over a family's tasks.
-        confidence: Of the intervals, which are two-sided: at 0.9 a lower end is too high in one case of twenty.
+        confidence: Of an interval over all looks together, two-sided: at 0.9 its lower end is above the truth at any of
+            the looks in one case of twenty.
+        more_looks: How often both may double their episodes when these do not tell; with 3, from 20 up to 160 a task.
         draws: Resamples of the bootstrap.
         seed: Seed of the resampling.
 
     Raises:
-        ValueError: If a margin is negative, the confidence is not between 0 and 1, or there are no draws.
+        ValueError: If a margin or the number of looks is negative, there are more than 10 more looks, the confidence
+            is not between 0 and 1, or there are no draws.
     """
 
     overall_margin: float = 0.02
     family_margin: float = 0.05
     confidence: float = 0.9
+    more_looks: int = 3
     draws: int = 10_000
     seed: int = 0
 
     def __post_init__(self) -> None:
         if min(self.overall_margin, self.family_margin) < 0 or not 0 < self.confidence < 1 or self.draws < 1:
             raise ValueError(f"{self}: expected margins from 0 on, a confidence between 0 and 1, and at least one draw")
+        if not 0 <= self.more_looks <= _MOST_LOOKS:
+            raise ValueError(f"a contest has {self.more_looks} more looks; expected 0 to {_MOST_LOOKS}")
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Rules:
@@ -118,6 +127,15 @@ class Difference:
         """Whether the challenger is shown to be no worse than the margin allows."""
         return self.margin is None or self.low >= -self.margin
 
+    def may_hold(self, looks_left: int) -> bool:
+        """Whether the last look may show it, were the truth at the upper end of the interval.
+
+        Args:
+            looks_left: Looks that follow, each on twice the episodes.
+        """
+        reach = (self.difference - self.low) / 2 ** (looks_left / 2)
+        return self.holds or self.margin is None or self.high - reach >= -self.margin
+
     def describe(self) -> str:
         """Say in words what came out, and if it is too close to tell, how many episodes would tell."""
         found = f"{self.name} {self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
@@ -140,6 +158,7 @@ class Contest:
         not_compared: Why tasks of both do not count, by id.
         new: Tasks that the champion has not; they do not count.
         gone: Tasks that the challenger has not; they do not count.
+        looks: By look, what was not shown before it. ``overall`` and ``families`` hold each one's last.
     """
 
     overall: Difference | None
@@ -148,20 +167,35 @@ class Contest:
     not_compared: Mapping[str, str]
     new: tuple[str, ...]
     gone: tuple[str, ...]
+    looks: tuple[tuple[Difference, ...], ...]
+
+    @property
+    def tests(self) -> tuple[Difference, ...]:
+        """What must hold: over all tasks, and by family; empty when nothing can be compared."""
+        return (self.overall, *self.families) if self.overall else ()
 
     @property
     def is_won(self) -> bool:
         """Whether the challenger may take the champion's place."""
-        return self.overall is not None and all(one.holds for one in (self.overall, *self.families))
+        return bool(self.tests) and all(one.holds for one in self.tests)
 
     @property
     def reason(self) -> str:
         """Why, or why not."""
         if self.overall is None:
             return "no task of the champion was played again on equal seeds, so nothing can be compared"
-        if lost := [one for one in (self.overall, *self.families) if not one.holds]:
-            return "; ".join(one.describe() for one in lost)
-        return f"not worse, overall and in each of {len(self.families)} families: {self.overall.describe()}"
+        if lost := [one for one in self.tests if not one.holds]:
+            told = "; ".join(one.describe() for one in lost)
+        else:
+            told = f"not worse, overall and in each of {len(self.families)} families: {self.overall.describe()}"
+        if len(self.looks) == 1:
+            return told
+        return f"{told} ({len(self.looks)} looks, at up to {self.most_episodes} episodes a task)"
+
+    @property
+    def most_episodes(self) -> int:
+        """Most episodes on equal seeds of a task."""
+        return max((one.num_pairs for one in self.tasks), default=0)
 
     def to_json(self) -> dict[str, Any]:
         """Return all numbers as JSON values."""
@@ -169,7 +203,7 @@ class Contest:
 
 
 def compare(challenger: Iterable[TaskReturns], champion: Iterable[TaskReturns], rules: Rules) -> Contest:
-    """Compare two checkpoints by a bootstrap over pairs of episodes with equal seeds.
+    """Compare two checkpoints by a bootstrap over pairs of episodes with equal seeds, in a single look.
 
     The tasks are those that count, not a sample of others, and these two checkpoints are what may serve: so tasks and
     checkpoints stay as they are, and episodes are drawn within each task, both players' of a seed together. What an
@@ -181,7 +215,8 @@ def compare(challenger: Iterable[TaskReturns], champion: Iterable[TaskReturns], 
     Args:
         challenger: What the new checkpoint did, by task.
         champion: What the one that serves did.
-        rules: Margins, confidence, draws and seed. Each task's draws follow from the seed and its id alone.
+        rules: Margins, draws, seed, and the confidence, which is shared out over all looks. Each task's draws follow
+            from the seed and its id alone.
 
     Source:
         Efron and Tibshirani, "An introduction to the bootstrap", 1993 (percentile intervals; standard errors of means).
@@ -195,13 +230,16 @@ def compare(challenger: Iterable[TaskReturns], champion: Iterable[TaskReturns], 
     for task, result in results.items():
         by_family.setdefault(task.split("/", 1)[0], []).append(result)
     everything = list(results.values())
+    overall = _summarise("all", everything, rules, rules.overall_margin) if everything else None
+    families = tuple(_summarise(name, by_family[name], rules, rules.family_margin) for name in sorted(by_family))
     return Contest(
-        overall=_summarise("all", everything, rules, rules.overall_margin) if everything else None,
-        families=tuple(_summarise(name, by_family[name], rules, rules.family_margin) for name in sorted(by_family)),
+        overall=overall,
+        families=families,
         tasks=tuple(_summarise(task, [result], rules, None) for task, result in results.items()),
         not_compared=reasons,
         new=tuple(task for task in new_ones if task not in old_ones),
         gone=tuple(task for task in old_ones if task not in new_ones),
+        looks=((overall, *families),) if overall else (),
     )
 
 
@@ -235,7 +273,7 @@ def _resample(challenger: TaskReturns, champion: TaskReturns, rules: Rules) -> _
 
 
 def _summarise(name: str, results: Sequence[_Resampled], rules: Rules, margin: float | None) -> Difference:
-    outside = 50 * (1 - rules.confidence)
+    outside = 50 * (1 - confidence_of_a_look(rules.confidence, 1 + rules.more_looks))
     low, high = np.percentile(np.mean([one.differences for one in results], axis=0), [outside, 100 - outside])
     challenger, champion = (
         float(np.mean([getattr(one, who) for one in results])) for who in ("challenger", "champion")

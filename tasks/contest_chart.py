@@ -12,7 +12,7 @@ _BETTER_OR_EQUAL, _WORSE = PALETTE[2], PALETTE[1]
 
 
 def draw_differences(differences: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw challenger minus champion with its interval, a row each, and where the margin lies.
+    """Draw challenger minus champion with its interval, a row each, on how many episodes, and where the margin lies.
 
     Args:
         differences: Rows with the fields of ``Difference``, as in ``Contest.to_json``; the first is drawn on top.
@@ -33,11 +33,11 @@ def draw_differences(differences: Sequence[Mapping[str, Any]]) -> Figure:
             axes.plot([100 * one["difference"]], [row], "D", color=colour, markersize=6)
             if one["margin"] is not None:
                 axes.plot([-100 * one["margin"]] * 2, [row - 0.32, row + 0.32], color=INK, linewidth=1.6)
-        axes.set_yticks(
-            range(len(differences)), [f"{one['name']} ({one['num_tasks']})" for one in differences], color=INK
-        )
+        names = [f"{one['name']} ({one['num_tasks']} x {one['num_pairs']})" for one in differences]
+        axes.set_yticks(range(len(differences)), names, color=INK)
         axes.set_ylim(len(differences) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("challenger minus champion, % of the way from floor to expert (bars: what is allowed)")
+        axes.set_title("of (tasks x episodes)", loc="left", fontsize="small", color=MUTED)
     return figure

@@ -15,7 +15,7 @@ from storage.manifest import ManifestError
 from storage.trajectories import KIND, StoredTrajectory, TrajectoryStore
 from tasks.corpora.lesson import Turn
 from tasks.corpora.overlap import words_in_common
-from tasks.corpora.prose import Document
+from tasks.corpora.prose import Document, documents
 from tasks.task import EVALUATION_SEED, Expert, Task
 
 FORMAT_OF = {"text/own": "text", "captions/own": "pairs", "dialogue/own": "messages"}
@@ -145,6 +145,13 @@ class OwnLessons:
     def judge(self, turn: Turn, answer: str) -> float:
         """See ``Course``."""
         return words_in_common(turn.answer, answer)
+
+
+def count_held_out(task: Task) -> int | None:
+    """Return how many samples a task's evaluation seeds stand for before they begin again; None where they do not."""
+    if task.is_own:
+        return len(HeldOut(task.id).stored)
+    return len(documents()[1]) if task.family == "text" else None
 
 
 def import_command(task_id: str) -> str:

@@ -76,16 +76,16 @@ class Project:
 
         return folder.write(fill, recipe={**files.manifest.recipe, "name": name}).digest
 
-    def evaluate(self, checkpoint: str, shares: dict[str, float]) -> None:
-        """Say that a checkpoint went these shares of the way from floor to expert, a little more on later seeds."""
+    def evaluate(self, checkpoint: str, shares: dict[str, float], *, more: float = 0.1) -> None:
+        """Say that a checkpoint went these shares of the way from floor to expert, and so much more on later seeds."""
         store = self.stores.evaluation
         for task, share in shares.items():
             episodes = store.read(task)
             verdict, manifest = judge_evaluation(episodes.manifest), episodes.manifest
             way = verdict.expert - verdict.floor
-            returns = [verdict.floor + (share + 0.1 * place) * way for place in range(len(episodes))]
+            returns = [verdict.floor + (share + more * place) * way for place in range(len(episodes))]
             metadata = {**manifest.metadata, "returns": returns, "checkpoint": checkpoint}
-            recipe = {**manifest.recipe, "checkpoint": checkpoint, "shares": share}
+            recipe = {**manifest.recipe, "checkpoint": checkpoint, "shares": share, "more": more}
             store.write(task, episodes.schema, list(episodes), recipe=recipe, metadata=metadata)
 
     def told(self, name: str) -> Any:
@@ -93,6 +93,14 @@ class Project:
         assert found is not None
         assert found.asset_materialization is not None
         return found.asset_materialization.metadata[name].value
+
+    @property
+    def last_check(self) -> dg.AssetCheckEvaluation:
+        key = dg.AssetCheckKey(dg.AssetKey(["champion"]), "champion_is_rightful")
+        (record,) = self.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+        assert record.event is not None
+        assert record.event.dagster_event is not None
+        return record.event.dagster_event.asset_check_evaluation_data
 
 
 @pytest.fixture(scope="module")
@@ -150,13 +158,42 @@ def test_a_better_challenger_serves_and_the_check_says_so(served: Project) -> No
 
     assert served.champions.read("tiny").serving == served.told("serves") == challenger
     assert served.told("difference") == pytest.approx(0.1)
-    key = dg.AssetCheckKey(dg.AssetKey(["champion"]), "champion_is_rightful")
-    (record,) = served.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
-    assert record.event is not None
-    evaluation = record.event.dagster_event and record.event.dagster_event.asset_check_evaluation_data
-    assert evaluation is not None
-    assert evaluation.passed
-    assert (evaluation.description or "").startswith("promoted: not worse")
+    assert served.last_check.passed
+    assert (served.last_check.description or "").startswith("promoted: not worse")
+
+
+def test_where_the_evaluations_do_not_tell_both_play_on_and_a_stopped_run_finds_what_was_played(
+    served: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.evaluate(served.train("as good"), dict.fromkeys(TASKS, 0.6), more=-0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(ChampionStore, "decide", interrupt)
+        with pytest.raises(OSError, match="no space left"):
+            served.make("champion")
+    games = served.root / "champions" / "_games"
+    written = {path: path.stat().st_mtime_ns for path in games.rglob("manifest.json")}
+
+    served.make("champion")
+
+    assert {path: path.stat().st_mtime_ns for path in games.rglob("manifest.json")} == written
+    assert served.outcomes == ["first", "promoted"]
+    assert served.told("num_looks") == 4
+    assert served.told("episodes_played") == len(TASKS) * 2 * (2 + 4 + 8)
+    assert served.told("cpu_seconds_played") > 0
+    assert "(4 looks, at up to 16 episodes a task)" in served.told("reason")
+    assert served.last_check.passed
+    assert (served.last_check.description or "").startswith("promoted: not worse")
+
+
+def test_without_more_looks_nobody_plays_on(served: Project) -> None:
+    once = replace(served, experiment=Experiment(**{**TINY.model_dump(), "contest": {"more_looks": 0}}))
+    once.evaluate(once.train("as good"), dict.fromkeys(TASKS, 0.6), more=-0.1)
+
+    once.make("champion")
+
+    assert once.outcomes == ["first", "kept"]
+    assert "episodes a task would tell" in once.told("reason")
+    assert not (once.root / "champions" / "_games").exists()
 
 
 def test_after_a_rollback_the_champion_before_serves_and_the_next_challenger_meets_it(served: Project) -> None:

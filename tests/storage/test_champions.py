@@ -155,6 +155,16 @@ def test_only_the_last_decision_has_the_numbers_of_single_tasks(tmp_path: Path) 
     assert last.contest == {"families": [1], "tasks": [2]}
 
 
+def test_games_stay_as_long_as_their_player_is_kept(tmp_path: Path) -> None:
+    store, first = store_at(tmp_path), crown(tmp_path, "first")
+    for digest in (first, "loser0123456789"):
+        store.games("demo", digest, "control/CartPole", 1).write(lambda _: {}, recipe={"checkpoint": digest})
+
+    store.decide("demo", Decision("kept", "loser0123456789", first, first, "worse"), keep=2)
+
+    assert stored_names(tmp_path / "champions" / "_games") == [f"demo/{first[:12]}/control/CartPole/look-1"]
+
+
 def test_a_promotion_killed_at_any_moment_leaves_the_old_champion_or_the_new_one(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED_AT_EVERY_MOMENT, str(tmp_path)], check=True, timeout=300)
 

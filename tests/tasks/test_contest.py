@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from tasks.contest import Rules, TaskReturns, compare
 
-RULES = Rules(draws=2000)
+RULES = Rules(draws=2000, more_looks=0)
 
 
 def played(task: str, returns: ArrayLike, *, first_seed: int = 100, expert: float = 10.0) -> TaskReturns:
@@ -36,7 +36,7 @@ def test_the_interval_is_that_of_the_normal_distribution() -> None:
     ours, theirs = noise(400, seed=1, mean=6), noise(400, seed=2, mean=5)
     differences = np.subtract(ours, theirs) / 10
 
-    (found,) = compare([played("a/x", ours)], [played("a/x", theirs)], Rules()).tasks
+    (found,) = compare([played("a/x", ours)], [played("a/x", theirs)], Rules(more_looks=0)).tasks
 
     reach = 1.645 * differences.std(ddof=1) / math.sqrt(400)
     assert found.difference == pytest.approx(differences.mean())
@@ -48,7 +48,7 @@ def test_few_episodes_are_not_taken_for_many() -> None:
     covered = 0
     for seed in range(300):
         ours, theirs = noise(6, seed=2 * seed, mean=5), noise(6, seed=2 * seed + 1, mean=5)
-        (found,) = compare([played("a/x", ours)], [played("a/x", theirs)], Rules(draws=500)).tasks
+        (found,) = compare([played("a/x", ours)], [played("a/x", theirs)], Rules(draws=500, more_looks=0)).tasks
         covered += found.low <= 0 <= found.high
 
     assert 0.8 < covered / 300 < 0.95  # 0.9 was asked for; six episodes fall a little short
@@ -96,7 +96,7 @@ def test_when_episodes_are_too_few_to_tell_it_says_how_many_would() -> None:
     ours, theirs = noise(20, seed=4, mean=5), noise(20, seed=5, mean=5)
     theirs = list(np.array(theirs) + np.mean(ours) - np.mean(theirs))
 
-    contest = compare([played("a/x", ours)], [played("a/x", theirs)], Rules())
+    contest = compare([played("a/x", ours)], [played("a/x", theirs)], Rules(more_looks=0))
 
     assert not contest.is_won
     reach = 1.645 * float(np.std(np.subtract(ours, theirs) / 10, ddof=1))
@@ -155,3 +155,5 @@ def test_rules_that_make_no_sense_are_refused() -> None:
         Rules.from_json({"margin": 1})
     with pytest.raises(ValueError, match="margins from 0 on"):
         Rules.from_json({"family_margin": -0.1})
+    with pytest.raises(ValueError, match="-1 more looks; expected 0 to 10"):
+        Rules.from_json({"more_looks": -1})
