@@ -153,6 +153,8 @@ class TrainingLog(lightning.Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Drop what will be written again; the first process alone does, as the log is one for all."""
+        self._losses = [loss.to(pl_module.device) for loss in self._losses]
+        self._targets = [targets.to(pl_module.device) for targets in self._targets]
         if trainer.is_global_zero:
             kept = [row for row in read_training_log(self.path) if row["step"] <= self._first_step]
             write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
@@ -195,6 +197,19 @@ class TrainingLog(lightning.Callback):
         )
         self._losses, self._targets, self._since = [], [], now
         self._positions = self._tokens = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the next line will tell of the steps since the last one: a state may lie between two lines."""
+        kept = {"losses": self._losses, "targets": self._targets}
+        tensors = {name: torch.stack(values).cpu() if values else torch.zeros(0) for name, values in kept.items()}
+        counted = {"positions": self._positions, "tokens": int(self._tokens)}
+        return {**tensors, **counted, "seconds": time.perf_counter() - self._since}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take what ``state_dict`` returned."""
+        self._losses, self._targets = list(state_dict["losses"]), list(state_dict["targets"])
+        self._positions, self._tokens = state_dict["positions"], state_dict["tokens"]
+        self._since = time.perf_counter() - state_dict["seconds"]
 
 
 class TrainingState(lightning.Callback):

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from unittest.mock import Mock
 
 import numpy as np
@@ -158,15 +158,22 @@ def test_a_half_written_line_of_a_log_is_left_out(tmp_path: Path) -> None:
     assert read_training_log(log) == [{"step": 1, "loss": 2.0}]
 
 
-def test_steps_without_a_target_and_padding_are_counted(tmp_path: Path) -> None:
-    log = TrainingLog(tmp_path / "log.jsonl", TRAINING, first_step=0, every_steps=4)
-    trainer: Any = SimpleNamespace(is_global_zero=True, world_size=1, global_step=0)
+def test_steps_without_a_target_and_padding_are_counted_also_by_a_run_that_goes_on_between_two_lines(
+    tmp_path: Path,
+) -> None:
+    def make_log() -> TrainingLog:
+        return TrainingLog(tmp_path / "log.jsonl", TRAINING, first_step=3, every_steps=4)
 
-    for targets in (3, 0, 5, 0):
+    log, trainer = make_log(), cast("Any", SimpleNamespace(is_global_zero=True, world_size=1, global_step=0))
+    for loss, targets in ((1.0, 3), (2.0, 0), (3.0, 5), (6.0, 0)):
+        if trainer.global_step == 3:
+            state, log = log.state_dict(), make_log()
+            log.load_state_dict(state)
+            log.on_train_start(trainer, cast("Any", SimpleNamespace(device="cpu")))
         trainer.global_step += 1
-        outputs = {"mean_loss": torch.zeros(()), "targets": torch.tensor(float(targets))}
+        outputs = {"mean_loss": torch.tensor(loss), "targets": torch.tensor(float(targets))}
         batch = {"tokens": torch.zeros(2, 8), "num_tokens": torch.tensor([8, 4])}
         log.on_train_batch_end(trainer, Mock(), outputs, batch, 0)
 
     (row,) = read_training_log(log.path)
-    assert (row["batches_without_targets"], row["padding_share"]) == (2, 0.25)
+    assert (row["loss"], row["batches_without_targets"], row["padding_share"]) == (3.0, 2, 0.25)
