@@ -35,6 +35,7 @@ def serve(
     options = [f"--host={host}", f"--port={port}", "--module-name=pipelines.definitions", "--location-name=db1"]
     with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(records_home()))) as instance:
         abandoned = find_abandoned(instance, known_as, port)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # started by a script with &, all would ignore SIGTERM
         server = subprocess.Popen([program, "api", "grpc", *options])
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda number, _: server.send_signal(number))
