@@ -40,6 +40,7 @@ def serve(
     options = [f"--host={host}", f"--port={port}", "--module-name=pipelines.definitions", "--location-name=db1"]
     with open_records() as instance:
         abandoned = find_abandoned(instance, known_as, port)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # started by a script with &, all would ignore SIGTERM
         server = subprocess.Popen([program, "api", "grpc", *options], preexec_fn=die_with_parent)
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda number, _: server.send_signal(number))
