@@ -40,9 +40,16 @@ def try_tasks(task_ids: Sequence[str], *, num_processes: int) -> Iterator[Trial]
     with Workers(_try, num_processes=num_processes, **limits) as workers:
         for task_id, outcome in zip(task_ids, workers.map(task_ids), strict=True):
             if isinstance(outcome, Failure):
-                yield Trial(task_id, None, outcome.reason.strip().splitlines()[-1])
+                yield Trial(task_id, None, _message_of(outcome))
             else:
                 yield Trial(task_id, outcome)
+
+
+def _message_of(failure: Failure) -> str:
+    """Return the end of a traceback: the error, with the indented lines that say how it is mended."""
+    lines = failure.reason.strip().splitlines()
+    begin = max(number for number, line in enumerate(lines) if not line.startswith(" "))
+    return "\n".join(lines[begin:])
 
 
 def _try(task_id: str) -> float:

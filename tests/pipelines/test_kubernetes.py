@@ -192,7 +192,6 @@ def test_an_interrupted_launcher_deletes_its_job(tmp_path: Path, cluster: Path) 
     assert not list(cluster.glob("pod-*"))
 
 
-@pytest.mark.slow
 def test_a_pod_that_is_killed_restarts_all_which_go_on_and_end_as_an_uninterrupted_training(
     tmp_path: Path, cluster: Path
 ) -> None:

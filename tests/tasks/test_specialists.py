@@ -12,7 +12,7 @@ import pytest
 from storage.folder import StoredFolder
 from tasks.registry import get_task
 from tasks.rollout import record_expert
-from tasks.specialists.arena import Arena
+from tasks.specialists.arena import VALIDATION_SEED, Arena
 from tasks.specialists.expert import KIND, UntrainedError, find_specialist, with_specialist
 from tasks.specialists.recipe import Recipe
 from tasks.task import Task
@@ -70,6 +70,19 @@ def test_a_training_that_goes_on_after_a_stop_ends_as_if_there_had_been_none(rec
     assert resumed.digest == whole.digest
     assert len(resumed.metadata["curve"]) == NUM_LEGS
     assert not list((interrupted.path / "runs").glob("*"))
+
+
+def test_the_episodes_of_a_leg_follow_from_its_number_alone() -> None:
+    used = Learner(pendulum(PPO), PPO, seed=0)
+    for leg in range(NUM_LEGS):
+        fresh = Learner(pendulum(PPO), PPO, seed=0)
+        for learner in (used, fresh):
+            learner.train(learner.steps + 1, leg=leg)
+
+        seeds = [learner._arenas.get_attr("_seeds") for learner in (used, fresh)]
+
+        of_used, of_fresh = ([int(one.integers(VALIDATION_SEED)) for one in ones] for ones in seeds)
+        assert of_used == of_fresh, leg
 
 
 @pytest.mark.parametrize("recipe", [PPO, SAC_RECIPE, TD3_RECIPE], ids=lambda recipe: recipe.algorithm)
