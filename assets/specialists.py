@@ -14,7 +14,7 @@ from storage.folder import StoredFolder
 from storage.manifest import Manifest
 from tasks.processes import follow
 from tasks.registry import get_task
-from tasks.specialists.expert import KIND, find_specialist
+from tasks.specialists.expert import CODE_VERSION, KIND, find_specialist
 
 
 def define_specialists(family: str) -> dg.AssetsDefinition:
@@ -26,7 +26,7 @@ def define_specialists(family: str) -> dg.AssetsDefinition:
         group_name="specialists",
         kinds={"pytorch", "gymnasium"},
         owners=OWNERS,
-        code_version="1",
+        code_version=CODE_VERSION,
         partitions_def=specialists_of(family),
         backfill_policy=ALL_AT_ONCE,
         pool="specialists",

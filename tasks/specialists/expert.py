@@ -15,6 +15,7 @@ from tasks.specialists.arena import flatten
 from tasks.specialists.network import Network
 from tasks.task import Action, Expert, Observation, Task
 
+CODE_VERSION = "2"
 KIND = "specialist"
 NETWORK = "network.safetensors"
 CURVE = "curve.csv"
@@ -135,7 +136,7 @@ def specialist_recipe(task: Task, share: float = 1.0) -> dict[str, Any]:
     if not 0.0 < share <= 1.0:
         raise ValueError(f"a specialist's share of its recipe's steps is {share}, expected above 0 and at most 1")
     return {
-        "code_version": "1",
+        "code_version": CODE_VERSION,
         "task": task.id,
         "task_code_version": task.code_version,
         "training": task.recipe.to_json(),
