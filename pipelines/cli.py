@@ -31,7 +31,7 @@ from pipelines import (
 from pipelines.experiments import get_experiment
 from pipelines.launcher_choice import ChosenLauncher
 from pipelines.records import open_records
-from pipelines.runs import STAGES, StageRun, make_stages, plan_runs
+from pipelines.runs import STAGES, StageRun, close_runs, find_cut_off, make_stages, plan_runs
 from pipelines.terminal import Terminal, draw_scores_table, summarise_scores
 from tasks.registry import select_tasks
 
@@ -91,13 +91,15 @@ def scores(experiment: _ExperimentName = "demo") -> None:
 
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="Port of the web server.")] = 3000) -> None:
-    """Start Dagster's web interface and its daemon."""
+    """Start Dagster's web interface and its daemon; runs that a power cut ended are started again."""
     ChosenLauncher.from_environment()  # the server would tell of a broken choice in the midst of its own lines
     home = _root() / ".dagster"
     home.mkdir(exist_ok=True)
     if not (home / "dagster.yaml").exists():
         (home / "dagster.yaml").symlink_to("../dagster.yaml")
     os.environ.setdefault("DAGSTER_HOME", str(home))
+    with open_records() as instance:
+        close_runs(instance, find_cut_off(instance), "its process ended; started again, it goes on")
     os.execv(Path(sys.executable).with_name("dg"), ["dg", "dev", "--port", str(port)])
 
 

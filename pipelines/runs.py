@@ -197,8 +197,19 @@ def find_abandoned(instance: dg.DagsterInstance, host: str, port: int) -> list[d
         host: Under which the web server and the daemon know the server.
         port: The server's.
     """
-    servers = [(run, json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))) for run in _unfinished(instance)]
+    servers = [(run, _server_of(run)) for run in _unfinished(instance)]
     return [run for run, server in servers if (server.get("host"), server.get("port")) == (host, port)]
+
+
+def find_cut_off(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Return the runs of an earlier ``db1 ui`` whose process is gone too, as after a power cut.
+
+    Its server of code listens at a socket. Where there is no /proc to look into, none is found.
+    """
+    if not Path("/proc/self").exists():
+        return []
+    begun = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    return [run for run in begun if "socket" in _server_of(run) and not _find_processes(instance, run)]
 
 
 def end_processes(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -> None:
@@ -206,12 +217,9 @@ def end_processes(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -
 
     Nobody could cancel them any more, and a run that is started again would train beside them.
     """
-    for run in runs:
-        for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
-            told = entry.get_dagster_event().engine_event_data.metadata.get("pid")
-            if told and _works_since(pid := int(str(told.value)), entry.timestamp):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+    for pid in {pid for run in runs for pid in _find_processes(instance, run)}:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def close_runs(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun], reason: str) -> None:
@@ -235,6 +243,17 @@ def name_process(pid: int | None = None) -> str:
 
 def _describe_process(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # proc_pid_stat(5), from the third field on
+
+
+def _server_of(run: dg.DagsterRun) -> dict[str, str | int]:
+    return json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
+
+
+def _find_processes(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[int]:
+    """Return the processes of this machine that do a run, as Dagster recorded them."""
+    entries = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    told = [(entry.get_dagster_event().engine_event_data.metadata.get("pid"), entry.timestamp) for entry in entries]
+    return [pid for one, moment in told if one and _works_since(pid := int(str(one.value)), moment)]
 
 
 def _works_since(pid: int, moment: float) -> bool:

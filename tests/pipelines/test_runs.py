@@ -16,6 +16,7 @@ from pipelines.runs import (
     close_runs,
     end_processes,
     find_abandoned,
+    find_cut_off,
     name_process,
     plan_runs,
 )
@@ -105,25 +106,30 @@ def test_the_runs_of_an_earlier_server_of_code_are_closed_and_those_of_others_ar
         assert status[others.run_id] is status[without.run_id] is begun
 
 
-def test_a_process_that_outlived_its_server_is_ended_and_one_that_has_its_id_by_chance_is_not() -> None:
-    def tell(pid: int, ago_s: float) -> dg.DagsterRun:
-        run, kind = instance.create_run_for_job(job), dg.DagsterEventType.ENGINE_EVENT.value
-        event = dg.DagsterEvent(kind, job.name, event_specific_data=EngineEventData.in_process(pid))
+def test_a_process_that_outlived_its_server_is_found_and_ended_and_one_that_has_its_id_by_chance_is_not() -> None:
+    def tell(pid: int | None, ago_s: float) -> dg.DagsterRun:
+        run, kind = instance.create_run_for_job(job, status=begun, tags=at_a_socket), dg.DagsterEventType.ENGINE_EVENT
+        event = dg.DagsterEvent(kind.value, job.name, event_specific_data=EngineEventData.in_process(pid or 0))
         instance.report_dagster_event(event, run.run_id, timestamp=time.time() - ago_s)
         return run
 
+    begun, at_a_socket = dg.DagsterRunStatus.STARTED, {".dagster/grpc_info": json.dumps({"socket": "/tmp/code"})}
     spawn = multiprocessing.get_context("spawn")
     with dg.DagsterInstance.ephemeral() as instance, subprocess.Popen(["sleep", "60"]) as other:
         left, later = [spawn.Process(target=time.sleep, args=(60,)) for _ in range(2)]
         left.start()
         later.start()
         try:
-            end_processes(instance, [tell(left.pid or 0, 0), tell(later.pid or 0, 60), tell(other.pid, 0)])
+            runs = [tell(left.pid, 0), tell(later.pid, 60), tell(other.pid, 0)]
+            assert {run.run_id for run in find_cut_off(instance)} == {run.run_id for run in runs[1:]}
+
+            end_processes(instance, runs)
 
             left.join(10)
             assert left.exitcode == -9
             assert later.is_alive()
             assert other.poll() is None
+            assert len(find_cut_off(instance)) == 3
         finally:
             for process in (left, later, other):
                 process.kill()
