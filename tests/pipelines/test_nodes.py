@@ -7,7 +7,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.kills import differences, read_checkpoint, run_and_kill
+from benchmarks.attempts import run_and_kill
+from benchmarks.kills import differences, read_checkpoint
 from benchmarks.nodes import make_shards, start_asset, two_nodes, why_no_nodes
 
 WHY_NOT = why_no_nodes()
