@@ -68,6 +68,13 @@ def environment_of(folder: Path) -> Mapping[str, str]:
     return {**os.environ, **paths}
 
 
+def find_port() -> int:
+    """Return a free port of this machine's loopback."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 @contextmanager
 def serve(folder: Path, module: str) -> Iterator[UserInterface]:
     """Run the web server and the daemon in a folder.
@@ -79,9 +86,7 @@ def serve(folder: Path, module: str) -> Iterator[UserInterface]:
     Raises:
         RuntimeError: If the server does not start; its log lies in the folder.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = find_port()
     command = [sys.executable, "-m", "dagster", "dev", "-m", module, "-p", str(port)]
     with (folder / "server.log").open("wb") as log:
         place: dict[str, Any] = {"cwd": folder, "env": environment_of(folder), "start_new_session": True}

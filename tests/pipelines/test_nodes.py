@@ -7,8 +7,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.kills import differences, read_checkpoint, run_and_kill
+from benchmarks.attempts import launch_and_kill, run_and_kill
+from benchmarks.kills import differences, read_checkpoint
 from benchmarks.nodes import make_shards, start_asset, two_nodes, why_no_nodes
+from benchmarks.services import supervise
 
 WHY_NOT = why_no_nodes()
 TRAINING = {"steps": 20, "batch_windows": 4, "checkpoint_every": 5, "warmup_steps": 2, "num_nodes": 2}
@@ -35,3 +37,16 @@ def test_two_nodes_of_which_rank_and_launcher_are_killed_train_what_one_process_
     loss, other_steps = differences([alone, together])
     assert loss <= 1e-5
     assert other_steps == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+def test_a_run_of_the_daemon_whose_process_is_killed_is_tried_again_by_itself(tmp_path: Path) -> None:
+    make_shards(tmp_path)
+
+    with two_nodes() as names, supervise(tmp_path / "dagster") as services:
+        attempt = launch_and_kill(services, tmp_path, names, TRAINING, victim="run", after_steps=7)
+
+    assert (attempt.code, attempt.num_runs, attempt.left) == (0, 2, []), "".join(attempt.lines)
+    assert attempt.last_state >= 5
+    assert read_checkpoint(tmp_path).metadata["world_size"] == 2
