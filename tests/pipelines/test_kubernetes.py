@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from assets.checkpoint import checkpoint
 from assets.resources import Experiment, Progress, Stores
-from benchmarks.kills import differences, last_state
+from benchmarks.attempts import last_state
+from benchmarks.kills import differences
 from benchmarks.nodes import make_shards, start_asset
 from db1_model.config import TrainingConfig
 from pipelines.kubernetes import KubernetesLauncher
