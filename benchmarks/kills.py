@@ -34,8 +34,8 @@ from storage.folder import StoredFolder
 from storage.locations import Locations
 from storage.manifest import Manifest
 
-LAUNCHED_STEPS = 700
-"""Steps of a training that the daemon launches: enough that it goes on while the services start again."""
+LAUNCHED_STEPS = 400
+"""Steps of a training that the daemon launches; on a quiet machine it may end before a killed server is there again."""
 _HEAD = "killed     begun at killed at last state  exit runs ended after left"
 
 
