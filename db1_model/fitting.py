@@ -8,13 +8,14 @@ from pathlib import Path
 import lightning
 import torch
 
+from db1_model.callbacks import find_states, step_of
 from db1_model.checkpoint import load_checkpoint
 from db1_model.config import TrainingConfig
 from db1_model.data_module import WindowDataModule
 from db1_model.precision import fast_float32
 from db1_model.presets import get_preset
 from db1_model.trainer import make_trainer
-from db1_model.training import TrainingModule, find_states, step_of
+from db1_model.training import TrainingModule
 from db1_model.vocabulary import Vocabulary
 from storage.folder import StoredFiles
 from storage.shards import ShardIndex

@@ -7,9 +7,9 @@ import lightning
 from lightning.pytorch.strategies import DDPStrategy
 
 from db1_model.audit import SequenceAudit
+from db1_model.callbacks import TrainingLog, TrainingState, find_states, step_of
 from db1_model.config import TrainingConfig
 from db1_model.sharding import ShardedStrategy
-from db1_model.training import TrainingLog, TrainingState, find_states, step_of
 from db1_model.training_log import log_path
 
 

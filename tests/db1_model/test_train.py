@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import torch
 
+from db1_model.callbacks import TrainingLog
 from db1_model.config import TrainingConfig
 from db1_model.layout import StepLayout
 from db1_model.presets import get_preset
 from db1_model.sequence import encode_episode
 from db1_model.text import TextTokenizer
 from db1_model.train import train
-from db1_model.training import TrainingLog, learning_rate_at
+from db1_model.training import learning_rate_at
 from db1_model.training_log import read_training_log
 from db1_model.vocabulary import Vocabulary
 from storage.episode import Episode, Leaf, Schema
