@@ -22,14 +22,6 @@ from storage.champions import ChampionStore
 from storage.manifest import ManifestError
 
 TASKS = ("control/CartPole", "control/MountainCar")
-TINY = Experiment(
-    name="tiny",
-    tasks=",".join(TASKS),
-    num_episodes=4,
-    num_evaluation_episodes=2,
-    num_processes=1,
-    training={"steps": 2, "batch_windows": 2, "warmup_steps": 1},
-)
 
 
 @dataclass
@@ -104,19 +96,19 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, two_tasks: Experiment) -> Path:
     """The data of a project whose first checkpoint is evaluated, and does not serve yet; not to be changed."""
     with dg.DagsterInstance.ephemeral() as instance:
-        project = Project(tmp_path_factory.mktemp("data"), instance, TINY)
+        project = Project(tmp_path_factory.mktemp("data"), instance, two_tasks)
         project.make(*(stage for stage in STAGES if stage not in ("catalogue", "champion", "report")))
         return project.root
 
 
 @pytest.fixture
-def project(finished: Path, tmp_path: Path) -> Iterator[Project]:
+def project(finished: Path, tmp_path: Path, two_tasks: Experiment) -> Iterator[Project]:
     shutil.copytree(finished, tmp_path / "data")
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Project(tmp_path / "data", instance, TINY)
+        yield Project(tmp_path / "data", instance, two_tasks)
 
 
 @pytest.fixture
@@ -129,7 +121,7 @@ def served(project: Project) -> Project:
 def test_the_first_checkpoint_serves_without_a_contest_and_is_found_again(project: Project) -> None:
     project.make("champion")
 
-    digest = checkpoint_folder(project.stores, TINY).read().digest
+    digest = checkpoint_folder(project.stores, project.experiment).read().digest
     assert project.told("outcome") == "first"
     assert project.told("serves") == project.champions.open("tiny").manifest.metadata["checkpoint"] == digest
     before = project.champions.record("tiny").read()
@@ -186,7 +178,7 @@ def test_where_the_evaluations_do_not_tell_both_play_on_and_a_stopped_run_finds_
 
 
 def test_without_more_looks_nobody_plays_on(served: Project) -> None:
-    once = replace(served, experiment=Experiment(**{**TINY.model_dump(), "contest": {"more_looks": 0}}))
+    once = replace(served, experiment=Experiment(**{**served.experiment.model_dump(), "contest": {"more_looks": 0}}))
     once.evaluate(once.train("as good"), dict.fromkeys(TASKS, 0.6), more=-0.1)
 
     once.make("champion")
@@ -215,7 +207,7 @@ def test_what_was_rolled_back_does_not_serve_again_under_other_rules_either(serv
     served.challenge("better", dict.fromkeys(TASKS, 0.8))
     served.champions.roll_back("tiny", "it stumbles")
 
-    other = Experiment(**{**TINY.model_dump(), "contest": {"draws": 500}})
+    other = Experiment(**{**served.experiment.model_dump(), "contest": {"draws": 500}})
     replace(served, experiment=other).make("champion")
 
     assert served.outcomes == ["first", "promoted", "rolled back", "kept"]
@@ -226,22 +218,24 @@ def test_each_decision_is_in_the_report_and_makes_it_out_of_date(served: Project
     served.make("report")
     for name, share, outcome in (("worse", 0.1, "kept"), ("better", 0.9, "promoted")):
         digest = served.challenge(name, dict.fromkeys(TASKS, share))
-        assert {one.stage for one in Survey(served.stores, TINY).run()} >= {"report"}
+        assert {one.stage for one in Survey(served.stores, served.experiment).run()} >= {"report"}
 
         served.make("report")
 
-        page = report_folder(served.stores, TINY).open().path("report.html").read_text()
+        page = report_folder(served.stores, served.experiment).open().path("report.html").read_text()
         assert f"Newest decision: <b>{outcome}</b>" in page
         assert ("checkpoint serves." in page) == (served.champions.read("tiny").serving == digest)
 
 
 def test_a_champion_is_up_to_date_until_another_checkpoint_is_evaluated(project: Project) -> None:
     def is_fresh() -> bool:
-        return is_decided(project.stores, TINY, read_challenger(project.stores, TINY))
+        return is_decided(project.stores, project.experiment, read_challenger(project.stores, project.experiment))
 
     assert not is_fresh()
     project.make("champion")
-    assert "champion" not in {one.stage for one in Survey(project.stores, TINY).run() if one.state != "waiting"}
+    assert "champion" not in {
+        one.stage for one in Survey(project.stores, project.experiment).run() if one.state != "waiting"
+    }
     assert is_fresh()
 
     project.evaluate(project.train("other"), dict.fromkeys(TASKS, 0.0))
@@ -262,7 +256,7 @@ def test_a_person_may_crown_what_lost_or_was_rolled_back(served: Project) -> Non
 
 
 def test_a_new_task_is_listed_and_does_not_count(project: Project) -> None:
-    one_task = replace(project, experiment=Experiment(**{**TINY.model_dump(), "tasks": TASKS[0]}))
+    one_task = replace(project, experiment=Experiment(**{**project.experiment.model_dump(), "tasks": TASKS[0]}))
     one_task.challenge("champion", {TASKS[0]: 0.5})
 
     challenger = project.challenge("with another task", {TASKS[0]: 0.5, TASKS[1]: -0.5})
@@ -272,18 +266,20 @@ def test_a_new_task_is_listed_and_does_not_count(project: Project) -> None:
 
 
 def test_new_tasks_and_fallen_scores_are_reasons_to_train(project: Project) -> None:
-    one_task = replace(project, experiment=Experiment(**{**TINY.model_dump(), "tasks": TASKS[0]}))
+    one_task = replace(project, experiment=Experiment(**{**project.experiment.model_dump(), "tasks": TASKS[0]}))
     champion = one_task.challenge("champion", {TASKS[0]: 0.5})
 
     assert reasons_to_train(project.stores, one_task.experiment) == {}
-    assert reasons_to_train(project.stores, TINY)["new_tasks"] == TASKS[1]
+    assert reasons_to_train(project.stores, project.experiment)["new_tasks"] == TASKS[1]
     project.evaluate(champion, {TASKS[0]: 0.3})
     found = reasons_to_train(project.stores, one_task.experiment)
     assert found["share_at_half"] == "0.0000, the champion's is 1.0000"
 
 
 def test_a_warm_start_is_the_champion_but_not_for_the_training_that_made_it(project: Project) -> None:
-    warm = Experiment(**{**TINY.model_dump(), "training": {**TINY.training, "warm_start": "champion"}})
+    warm = Experiment(
+        **{**project.experiment.model_dump(), "training": {**project.experiment.training, "warm_start": "champion"}}
+    )
     index = project.stores.shards.read("tiny")
     assert choose_start(project.stores, warm, index).warm_start == ""
     project.make("champion")
