@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from assets.checkpoint import checkpoint_folder
@@ -15,7 +16,7 @@ from storage.champions import SCORES, WITHDRAWN, ChampionStore, Decision, Histor
 from storage.folder import StoredFiles
 from storage.manifest import Manifest, ManifestError, recipe_key
 from tasks.contest import Contest, Rules, TaskReturns
-from tasks.looks import Further, hold
+from tasks.looks import hold
 
 CODE_VERSION = "2"
 _RULES_BEFORE_LOOKS = {"more_looks": 0}  # by which older decisions fell
@@ -125,13 +126,7 @@ def contest_again(stores: Stores, experiment: Experiment, decision: Decision) ->
     before = store.kept(experiment.name, decision.champion)
     if decision.contest is None or not before.exists:
         return None
-
-    def play_on(tasks: Sequence[str], look: int) -> tuple[Further, Further]:
-        ours, theirs = (
-            recall(stores, experiment, one, tasks, look) for one in (decision.challenger, decision.champion)
-        )
-        return ours, theirs
-
+    play_on = partial(recall, stores, experiment, (decision.challenger, decision.champion))
     rules = Rules.from_json(_RULES_BEFORE_LOOKS | decision.contest["rules"])
     return hold(read_results(store.open(experiment.name)), read_results(before.open()), rules, play_on)
 

@@ -73,8 +73,7 @@ class Match:
             made = game.folder(self.stores, self.experiment).read()
             self.num_episodes += made.metadata["num_episodes"]
             self.cpu_s += made.metadata["cpu_seconds"]
-        ours, theirs = (recall(self.stores, self.experiment, digest, tasks, look) for digest in digests)
-        return ours, theirs
+        return recall(self.stores, self.experiment, digests, tasks, look)
 
     def _play(self, games: Sequence[Game], name: str) -> None:
         processes = min(count_processes(self.experiment, one) for one in (self.challenger, self.champion))
@@ -92,8 +91,15 @@ class Match:
             )
 
 
-def recall(stores: Stores, experiment: Experiment, digest: str, tasks: Sequence[str], look: int) -> Further:
-    """Return what a checkpoint played for one look, of those of the tasks where it is stored and whole."""
+def recall(
+    stores: Stores, experiment: Experiment, digests: tuple[str, str], tasks: Sequence[str], look: int
+) -> tuple[Further, Further]:
+    """Return what two checkpoints played for one look, of those of the tasks where it is stored and whole."""
+    ours, theirs = (_recall_one(stores, experiment, digest, tasks, look) for digest in digests)
+    return ours, theirs
+
+
+def _recall_one(stores: Stores, experiment: Experiment, digest: str, tasks: Sequence[str], look: int) -> Further:
     store, found = ChampionStore(stores.locations.champions), {}
     for task in tasks:
         with suppress(ManifestError):  # then the contest rests on fewer episodes, and comes out as it does with these
@@ -173,12 +179,12 @@ class _Player:
 
 def _load(stores: Stores, experiment: Experiment, digest: str) -> tuple[Checkpoint, TextTokenizer]:
     from db1_model.checkpoint import load_checkpoint  # imports torch
-    from db1_model.text import TextTokenizer
+    from db1_model.text import FILE_NAME, TextTokenizer
 
     kept = ChampionStore(stores.locations.champions).kept(experiment.name, digest)
     if kept.exists:
         files = kept.open()
-        return load_checkpoint(files), TextTokenizer.load(files.path("tokenizer.json").parent)
+        return load_checkpoint(files), TextTokenizer.load(files.path(FILE_NAME))
     if (found := checkpoint_folder(stores, experiment).read().digest) != digest:
         fault = f"it is {found[:12]} now, the challenger was {digest[:12]}"
         raise ManifestError("checkpoint", experiment.name, fault)

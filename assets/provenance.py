@@ -7,6 +7,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tasks.processes import read_status
+
 _ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = (
     *("dagster", "numpy", "torch", "lightning", "tokenizers", "safetensors", "zarr", "numcodecs", "webdataset"),
@@ -58,7 +60,7 @@ def _descendants(pid: int) -> Iterator[int]:
 
 def _cpu_seconds_of(pid: int) -> float:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = read_status(pid)
     except OSError:
         return 0.0
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")

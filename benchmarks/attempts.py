@@ -87,11 +87,9 @@ def run_and_kill(
         after_steps: Steps that the run takes before; none means while it starts.
         wait_s: Seconds to wait then.
     """
-    prefixes = [f"ip netns exec {name}" for name in names]
     timeout_s = TIMEOUT_S if victim.startswith("network") else PATIENCE_S
-    launcher = {"prefixes": prefixes, "address": ADDRESSES[0], "timeout_s": timeout_s, "audit": f"{root}/audit"}
     attempt, killed_s = Attempt(victim), time.monotonic()
-    process = start_asset(root, training, launcher)
+    process = start_asset(root, training, _launcher(root, names, timeout_s))
     alarm = threading.Timer(PATIENCE_S, lambda: _end(process, names))  # a hang is a finding, not the end of the table
     alarm.start()
     steps = 0
@@ -162,14 +160,18 @@ def launch_and_kill(
 
 
 def _configure(root: Path, names: Sequence[str], training: Mapping[str, Any]) -> dict[str, Any]:
-    prefixes = [f"ip netns exec {name}" for name in names]
-    launcher = {"prefixes": prefixes, "address": ADDRESSES[0], "timeout_s": PATIENCE_S, "audit": f"{root}/audit"}
     resources = {
         "stores": {"root": str(root)},
         "experiment": {"name": "toy", "training": dict(training)},
-        "launcher": {"by": {"nodes": launcher}},
+        "launcher": {"by": {"nodes": _launcher(root, names, PATIENCE_S)}},
     }
     return {"resources": {name: {"config": fields} for name, fields in resources.items()}}
+
+
+def _launcher(root: Path, names: Sequence[str], timeout_s: int) -> dict[str, Any]:
+    """Return the fields of the launcher that trains on the nodes."""
+    prefixes = [f"ip netns exec {name}" for name in names]
+    return {"prefixes": prefixes, "address": ADDRESSES[0], "timeout_s": timeout_s, "audit": f"{root}/audit"}
 
 
 def _has_succeeded(runs: Sequence[dg.DagsterRun]) -> bool:

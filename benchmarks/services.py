@@ -23,6 +23,7 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
 from benchmarks.user_interface import ROOT, environment_of, find_port
+from tasks.processes import read_status
 
 PROGRAMS = Path(sys.executable).parent
 WORKSPACE = f"--workspace={ROOT / 'deploy' / 'workspace.yaml'}"
@@ -153,7 +154,7 @@ class Services:
         parents = {}
         for pid in commands:
             with contextlib.suppress(OSError):
-                parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+                parents[pid] = int(read_status(pid)[1])
         while more := {pid for pid in set(parents) - ours if parents[pid] in ours and RUN not in commands[pid]}:
             ours |= more
         return [commands[pid] for pid in set(parents) - ours]

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.processes import read_status
+
 ROOT = Path(__file__).resolve().parents[1]
 _SECONDS_TO_START, _SECONDS_TO_STOP = 180, 30
 
@@ -37,9 +39,9 @@ class UserInterface:
     def cpu_seconds(self) -> float:
         """CPU seconds of all of them so far, also of runs that have ended."""
         ticks = 0
-        for path in Path("/proc").glob("[0-9]*/stat"):
+        for path in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it has ended
-                numbers = path.read_text().rpartition(")")[2].split()
+                numbers = read_status(int(path.name))
                 ticks += sum(map(int, numbers[11:15])) if int(numbers[3]) == self.session else 0
         return ticks / os.sysconf("SC_CLK_TCK")
 

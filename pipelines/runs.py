@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from assets.partitions import PARTITIONED_STAGES, find_ranges, group_by_family, partitions_of, specialists_of
 from assets.resources import Experiment, Stores
 from assets.selection import trained_tasks
+from tasks.processes import read_status
 
 STAGES = (
     "specialists",
@@ -237,12 +238,8 @@ def _unfinished(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
 def name_process(pid: int | None = None) -> str:
     """Name a process of this machine such that a later one with the same id has another name."""
     pid = pid or os.getpid()
-    begun = _describe_process(pid)[19] if Path(f"/proc/{pid}").exists() else ""
+    begun = read_status(pid)[19] if Path(f"/proc/{pid}").exists() else ""
     return f"{platform.node()}:{pid}:{begun}"
-
-
-def _describe_process(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # proc_pid_stat(5), from the third field on
 
 
 def _server_of(run: dg.DagsterRun) -> dict[str, str | int]:
@@ -260,7 +257,7 @@ def _works_since(pid: int, moment: float) -> bool:
     """Return whether a process does a run of Dagster's, and did at that time; a later one may have its id."""
     try:
         does_runs = b"multiprocessing.spawn" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        after_boot_s = int(_describe_process(pid)[19]) / os.sysconf("SC_CLK_TCK")
+        after_boot_s = int(read_status(pid)[19]) / os.sysconf("SC_CLK_TCK")
     except (FileNotFoundError, ProcessLookupError):
         return False
     return does_runs and time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + after_boot_s <= moment

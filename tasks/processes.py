@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 _LAST_LINES = 60
@@ -90,3 +91,12 @@ def die_with_parent() -> None:
     """Be killed when the parent is, so that no process goes on training beside the next run."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def read_status(pid: int) -> list[str]:
+    """Return what the kernel tells of a process of this machine, from the third field of proc_pid_stat(5) on.
+
+    Raises:
+        OSError: If there is no such process.
+    """
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
