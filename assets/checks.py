@@ -11,7 +11,7 @@ from assets.partitions import partitions_of
 from assets.resources import Experiment, Stores
 from assets.tokens import read_tokenizer
 from db1_model.layout import StepLayout
-from db1_model.sequence import decode_action_tokens, encode_episode
+from db1_model.sequence import decode_action_tokens, encode_steps
 from storage.manifest import ManifestError
 from storage.trajectories import StoredTrajectory
 from tasks.filter import FilteredEpisodes
@@ -62,7 +62,7 @@ def define_round_trip_check(family: str) -> dg.AssetChecksDefinition:
         asset=["tokens", family],
         blocking=True,
         description="Actions come back from their tokens, within half a bin where they are continuous, and encoding an "
-        "episode again gives the stored tokens.",
+        "episode again gives the stored tokens and images.",
     )
     def tokens_round_trip(
         context: dg.AssetCheckExecutionContext, stores: Stores, experiment: Experiment
@@ -130,25 +130,26 @@ def _tour_faults(task_id: str, episodes: StoredTrajectory, gaps: list[float]) ->
 
 def _round_trip_faults(stores: Stores, experiment: Experiment, task_id: str) -> Iterator[Fault]:
     text, vocabulary = read_tokenizer(stores, experiment)
-    tokens = stores.tokens.read(task_id)
-    episodes = FilteredEpisodes(
-        stores.trajectories.read(task_id), tokens.manifest.recipe.get("minimum_return_share", 0.0)
-    )
+    tokens, episodes = stores.tokens.read(task_id), stores.trajectories.read(task_id)
+    kept = FilteredEpisodes(episodes, tokens.manifest.recipe.get("minimum_return_share", 0.0)).places
     layout = StepLayout.from_json(tokens.layout)
-    if len(episodes) != len(tokens):
-        yield {"fault": f"{len(tokens)} tokenized episodes of {len(episodes)}"}
-    for place in sorted(set(np.linspace(0, len(tokens) - 1, _EPISODES_LOOKED_AT, dtype=int).tolist())):
-        episode, stored = episodes[place], tokens[place]
-        if not np.array_equal(encode_episode(episode, layout, text, vocabulary).tokens, stored.tokens):
+    if len(kept) != len(tokens):
+        yield {"fault": f"{len(tokens)} tokenized episodes of {len(kept)}"}
+    for place in sorted(set(np.linspace(0, min(len(tokens), len(kept)) - 1, _EPISODES_LOOKED_AT, dtype=int).tolist())):
+        (observations, actions), (stored, stored_images) = episodes.steps(int(kept[place])), tokens.steps(place)
+        again, images = encode_steps(observations, actions, layout, text, vocabulary)
+        if not np.array_equal(again, stored):
             yield {"fault": f"episode {place} has other tokens when it is encoded again"}
-        back = decode_action_tokens(stored.tokens[:, -layout.action_tokens :], layout, text, vocabulary)
+        if images is not None and (stored_images is None or not np.array_equal(images, stored_images)):
+            yield {"fault": f"episode {place} has other images when it is encoded again"}
+        back = decode_action_tokens(stored[:, -layout.action_tokens :], layout, text, vocabulary)
         if layout.action_kind in ("text", "document"):
-            is_whole = stored.tokens[:, -1] == 0 if layout.action_kind == "text" else np.ones(1, bool)
-            if (back[is_whole] != episode.actions[is_whole]).any():
+            is_whole = stored[:, -1] == 0 if layout.action_kind == "text" else np.ones(1, bool)
+            if (back[is_whole] != actions[is_whole]).any():
                 yield {"fault": f"episode {place} has a text that comes back otherwise"}
             continue
         half_bin = 0.0 if layout.action_kind == "discrete" else 1.0 / vocabulary.num_bins
-        worst = float(np.abs(back - episode.actions).max())
+        worst = float(np.abs(back - actions).max())
         if worst > half_bin + 1e-6:
             yield {"fault": f"episode {place} has an action that comes back {worst:.3g} off, expected {half_bin:.3g}"}
 

@@ -129,17 +129,18 @@ def _plan(
     stores: Stores, experiment: Experiment, progress: Progress, task_id: str
 ) -> tuple[Callable[[], Manifest | None], Callable[[], Manifest]]:
     text, vocabulary = read_tokenizer(stores, experiment)
-    stored, share = stores.trajectories.read(task_id), experiment.minimum_return_share
-    episodes = FilteredEpisodes(stored, share)
-    layout = StepLayout.from_schema(stored.schema, vocabulary)
+    stored = stores.trajectories.read(task_id)
     recipe = tokens_recipe(stored, vocabulary, experiment)
-    trip = RoundTrip(layout, text, vocabulary, edge=experiment.model.bin_edge)
-    tracked = progress.track(task_id, map(trip.encode, episodes), total=len(episodes), unit="episodes")
-    told = lambda: {"round_trip": trip.to_json(), **episodes.facts()}  # noqa: E731
-    return (
-        lambda: stores.tokens.find(task_id, recipe),
-        lambda: stores.tokens.write(task_id, layout.to_json(), tracked, recipe=recipe, metadata=told),
-    )
+
+    def make() -> Manifest:
+        episodes = FilteredEpisodes(stored, experiment.minimum_return_share)
+        layout = StepLayout.from_schema(stored.schema, vocabulary)
+        trip = RoundTrip(layout, text, vocabulary, edge=experiment.model.bin_edge)
+        encoded = progress.track(task_id, map(trip.encode, episodes), total=len(episodes), unit="episodes")
+        told = lambda: {"round_trip": trip.to_json(), **episodes.facts()}  # noqa: E731
+        return stores.tokens.write(task_id, layout.to_json(), encoded, recipe=recipe, metadata=told)
+
+    return lambda: stores.tokens.find(task_id, recipe), make
 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:

@@ -22,29 +22,51 @@ def encode_episode(
     Raises:
         ValueError: If a number is not finite or out of range, naming task, seed and key.
     """
-    if layout.action_kind == "document":
-        tokens = tokenizer.encode_array(str(episode.actions[0]))
-        padded = np.zeros((len(tokens) // BLOCK_TOKENS + 1) * BLOCK_TOKENS, np.uint16)
-        padded[: len(tokens)] = tokens
-        return TokenEpisode(padded.reshape(-1, BLOCK_TOKENS), None, episode.seed, episode.total_return)
     try:
-        observed, images = encode_observations(episode.observations, layout, tokenizer, vocabulary)
-        actions = np.asarray(episode.actions)
-        if layout.action_kind == "text":
-            chosen = _encode_texts(actions, layout.action_tokens, tokenizer)
-        elif layout.action_kind == "discrete":
-            chosen = _discrete(actions.reshape(len(episode), layout.action_tokens), layout.num_actions, "action")
-        else:
-            numbers = actions.reshape(len(episode), layout.action_tokens)
-            chosen = encode_actions(numbers, num_bins=vocabulary.num_bins) + vocabulary.bin_start
+        tokens, images = encode_steps(episode.observations, episode.actions, layout, tokenizer, vocabulary)
     except ValueError as error:
         raise ValueError(f"task {episode.task!r}, episode of seed {episode.seed}: {error}") from error
-    return TokenEpisode(
-        tokens=np.concatenate([observed, chosen.astype(np.uint16)], axis=1),
-        images=images,
-        seed=episode.seed,
-        total_return=episode.total_return,
-    )
+    return TokenEpisode(tokens, images, episode.seed, episode.total_return)
+
+
+def encode_steps(
+    observations: Mapping[str, NDArray[Any]],
+    actions: NDArray[Any],
+    layout: StepLayout,
+    tokenizer: TextTokenizer,
+    vocabulary: Vocabulary,
+) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
+    """Turn all steps of an episode into tokens.
+
+    Args:
+        observations: For every key an array of shape (T, *leaf shape), or T strings.
+        actions: Of shape (T, *leaf shape), or T strings; a document is one string.
+        layout: The task's layout.
+        tokenizer: The text tokenizer of the vocabulary.
+        vocabulary: Gives the ids.
+
+    Returns:
+        Tokens of shape (T, tokens a step), and the images (T, height, width, 3) or None. A document has as many steps
+        as it fills blocks.
+
+    Raises:
+        ValueError: If a number is not finite, or a discrete one is out of range, naming the key.
+    """
+    if layout.action_kind == "document":
+        tokens = tokenizer.encode_array(str(actions[0]))
+        padded = np.zeros((len(tokens) // BLOCK_TOKENS + 1) * BLOCK_TOKENS, np.uint16)
+        padded[: len(tokens)] = tokens
+        return padded.reshape(-1, BLOCK_TOKENS), None
+    observed, images = encode_observations(observations, layout, tokenizer, vocabulary)
+    if layout.action_kind == "text":
+        chosen = _encode_texts(np.asarray(actions), layout.action_tokens, tokenizer)
+    else:
+        numbers = np.asarray(actions).reshape(len(observed), layout.action_tokens)
+        if layout.action_kind == "discrete":
+            chosen = _discrete(numbers, layout.num_actions, "action")
+        else:
+            chosen = encode_actions(numbers, num_bins=vocabulary.num_bins) + vocabulary.bin_start
+    return np.concatenate([observed, chosen.astype(np.uint16)], axis=1), images
 
 
 def encode_observations(

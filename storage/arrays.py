@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.sync import sync
+from zarr.storage import LocalStore, StorePath
 
 from storage.folder import StoredFiles
 
@@ -76,7 +78,7 @@ class ArrayReader:
         self._files = files
         self._arrays: dict[str, zarr.Array[Any]] = {}
         with files.hold(["zarr.json"]) as (path,):
-            self.attributes: Mapping[str, Any] = zarr.open_group(path.parent, mode="r", zarr_format=3).attrs.asdict()
+            self.attributes: Mapping[str, Any] = json.loads(path.read_bytes())["attributes"]
 
     def num_rows(self, name: str) -> int:
         """Return the number of rows of an array."""
@@ -123,8 +125,9 @@ class ArrayReader:
 
     def _open(self, name: str) -> zarr.Array[Any]:
         if name not in self._arrays:
-            with self._files.hold([f"{name}/zarr.json"]) as (path,):
-                self._arrays[name] = zarr.open_array(path.parent, mode="r", zarr_format=3)
+            with self._files.hold([f"{name}/zarr.json"]) as (path,):  # a quarter of the time of zarr.open_array
+                store = StorePath(LocalStore(path.parent, read_only=True))
+                self._arrays[name] = zarr.Array.from_dict(store, json.loads(path.read_bytes()))
         return self._arrays[name]
 
 

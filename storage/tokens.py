@@ -130,11 +130,8 @@ class StoredTokens(Sequence[TokenEpisode]):
         self.manifest = files.manifest
         self._arrays = ArrayReader(files)
         self.layout: dict[str, Any] = self._arrays.attributes["layout"]
-        self._offsets: NDArray[np.int64] = self._arrays.read("episode_offsets")
         has_images = any(file.path.startswith("images/") for file in self.manifest.files)
         self._rows = ("tokens", "images") if has_images else ("tokens",)
-        rows = {name: name for name in self._rows}
-        self._blocks = EpisodeBlocks(self._arrays, self._offsets, rows=rows, texts={})
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -147,13 +144,13 @@ class StoredTokens(Sequence[TokenEpisode]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
-        steps = self._blocks.episode(index)
-        return TokenEpisode(
-            tokens=steps["tokens"],
-            images=steps.get("images"),
-            seed=int(self.seeds[index]),
-            total_return=float(self.total_returns[index]),
-        )
+        tokens, images = self.steps(index)
+        return TokenEpisode(tokens, images, seed=int(self.seeds[index]), total_return=float(self.total_returns[index]))
+
+    def steps(self, index: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
+        """Return the tokens and the images of an episode; nothing else of it is read."""
+        steps = self._blocks.episode(range(len(self))[index])
+        return steps["tokens"], steps.get("images")
 
     def check(self) -> None:
         """Compare the numbers of rows of all arrays with the manifest.
@@ -170,6 +167,14 @@ class StoredTokens(Sequence[TokenEpisode]):
     def episode_lengths(self) -> NDArray[np.int64]:
         """Number of steps of each episode, shape (episodes,)."""
         return np.diff(self._offsets)
+
+    @cached_property
+    def _offsets(self) -> NDArray[np.int64]:
+        return self._arrays.read("episode_offsets")
+
+    @cached_property
+    def _blocks(self) -> EpisodeBlocks:
+        return EpisodeBlocks(self._arrays, self._offsets, rows={name: name for name in self._rows}, texts={})
 
     @cached_property
     def seeds(self) -> NDArray[np.int64]:

@@ -111,15 +111,7 @@ class StoredTrajectory(Sequence[Episode]):
         self.manifest = files.manifest
         self._arrays = ArrayReader(files)
         self.schema = Schema.from_json(self._arrays.attributes["schema"])
-        self._offsets: NDArray[np.int64] = self._arrays.read("episode_offsets")
         self._provenances: ByteCache[NDArray[np.object_]] = ByteCache(_PROVENANCE_BYTES)
-        leaves = self.schema.leaves
-        self._blocks = EpisodeBlocks(
-            self._arrays,
-            self._offsets,
-            rows={"rewards": "rewards"} | {path: path for path, leaf in leaves.items() if leaf.kind != "text"},
-            texts={path: path for path, leaf in leaves.items() if leaf.kind == "text"},
-        )
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -132,19 +124,24 @@ class StoredTrajectory(Sequence[Episode]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
-        steps = self._blocks.episode(index)
+        observations, actions = self.steps(index)
         return Episode(
             task=self.manifest.name,
             seed=int(self.seeds[index]),
-            observations={
-                key: _restore(steps[f"observations/{key}"], leaf) for key, leaf in self.schema.observations.items()
-            },
-            actions=_restore(steps["actions"], self.schema.action),
-            rewards=steps["rewards"],
+            observations=observations,
+            actions=actions,
+            rewards=self._blocks.episode(index)["rewards"],
             terminated=bool(self._terminated[index]),
             truncated=bool(self._truncated[index]),
             provenance=json.loads(self._provenance(index)),
         )
+
+    def steps(self, index: int) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
+        """Return what an episode's steps observe, by key, and their actions; nothing else of it is read."""
+        steps = self._blocks.episode(range(len(self))[index])
+        observed = self.schema.observations.items()
+        observations = {key: _restore(steps[f"observations/{key}"], leaf) for key, leaf in observed}
+        return observations, _restore(steps["actions"], self.schema.action)
 
     def check(self) -> None:
         """Compare the numbers of rows of all arrays with the manifest.
@@ -174,6 +171,17 @@ class StoredTrajectory(Sequence[Episode]):
     def seeds(self) -> NDArray[np.int64]:
         """Seed of each episode, shape (episodes,)."""
         return self._arrays.read("seeds")
+
+    @cached_property
+    def _offsets(self) -> NDArray[np.int64]:
+        return self._arrays.read("episode_offsets")
+
+    @cached_property
+    def _blocks(self) -> EpisodeBlocks:
+        leaves = self.schema.leaves.items()
+        rows = {"rewards": "rewards"} | {path: path for path, leaf in leaves if leaf.kind != "text"}
+        texts = {path: path for path, leaf in leaves if leaf.kind == "text"}
+        return EpisodeBlocks(self._arrays, self._offsets, rows=rows, texts=texts)
 
     @cached_property
     def _terminated(self) -> NDArray[np.bool_]:
