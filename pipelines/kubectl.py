@@ -13,7 +13,7 @@ FINISHED = {"Complete", "Failed"}
 """States at the end of a Job."""
 
 _DELETE_S = 120
-_LAST_WORDS_S = 10
+_LAST_WORDS_S, _TRIES = 10, 3
 
 
 class KubectlJob:
@@ -85,12 +85,15 @@ class KubectlJob:
         return "Running"
 
     def _copy_last_words(self) -> None:
-        if self._logs is None:
-            self._logs = self._follow_logs()
-        try:
-            self._logs.wait(_LAST_WORDS_S)
-        except subprocess.TimeoutExpired:
-            self._tell(f"kubectl does not end to read what the pods of job/{self._name} print")
+        for _ in range(_TRIES):
+            if self._logs is None or self._logs.poll():  # the connection broke, and nobody has looked since
+                self._logs = self._follow_logs()
+            try:
+                if self._logs.wait(_LAST_WORDS_S) == 0:
+                    return
+            except subprocess.TimeoutExpired:
+                break
+        self._tell(f"kubectl could not read to their end what the pods of job/{self._name} print")
 
     def _follow_logs(self, *options: str) -> subprocess.Popen[bytes]:
         """Append what the pods print to the log; after a connection that broke, from about there on."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from sqlalchemy.exc import DBAPIError
 
@@ -205,9 +206,10 @@ def find_abandoned(instance: dg.DagsterInstance, host: str, port: int) -> list[d
 def find_cut_off(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     """Return the runs of an earlier ``db1 ui`` whose process is gone too, as after a power cut.
 
-    Its server of code listens at a socket. Where there is no /proc to look into, none is found.
+    Its server of code listens at a socket. None is found where there is no /proc to look into, and among records that
+    are not a file of this machine: the process may be another machine's.
     """
-    if not Path("/proc/self").exists():
+    if not Path("/proc/self").exists() or not isinstance(instance.run_storage, SqliteRunStorage):
         return []
     begun = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
     return [run for run in begun if "socket" in _server_of(run) and not _find_processes(instance, run)]

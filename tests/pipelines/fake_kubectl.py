@@ -1,6 +1,8 @@
 """Stands for kubectl and for its cluster: pods are processes of this machine, and what is known of them lies in files.
 
 python fake_kubectl.py FOLDER COMMAND ARGUMENT...
+
+Where the folder has a file ``breaks``, connections that follow the pods' words break before they tell any.
 """
 
 from __future__ import annotations
@@ -74,6 +76,8 @@ def get() -> None:
 def logs() -> None:
     files = [(pod / "log").open("rb") for pod in pods()]
     ended = False
+    if "--follow" in ARGUMENTS and (FOLDER / "breaks").exists():
+        sys.exit(1)
     while not ended:
         ended = "--follow" not in ARGUMENTS or None not in codes() or any(codes())
         for file in files:

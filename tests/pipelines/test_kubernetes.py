@@ -182,6 +182,15 @@ def test_a_job_that_fails_again_and_again_shows_what_its_pods_printed(tmp_path: 
     assert sum("backoff limit" in line for line in LINES) == calls_of(cluster).count("apply") == 2
 
 
+def test_last_words_are_told_though_every_connection_that_followed_them_broke(tmp_path: Path, cluster: Path) -> None:
+    (cluster / "breaks").touch()
+    python = stand_for_python(tmp_path / "python", "sleep 1; echo out of memory; exit 3")
+    launcher = make_launcher(tmp_path, kubectl=kubectl(cluster), python=python, restarts=0, poll_s=0.1)
+
+    with pytest.raises(RuntimeError, match=r"(?s)exit code 1.*out of memory"):
+        launch(launcher, tmp_path, Lines())
+
+
 def test_an_interrupted_launcher_deletes_its_job(tmp_path: Path, cluster: Path) -> None:
     python = stand_for_python(tmp_path / "python", "echo trains; exec sleep 600")
     launcher = make_launcher(tmp_path, kubectl=kubectl(cluster), python=python, poll_s=0.1)

@@ -5,6 +5,7 @@ import multiprocessing
 import platform
 import subprocess
 import time
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.events import EngineEventData
@@ -106,7 +107,9 @@ def test_the_runs_of_an_earlier_server_of_code_are_closed_and_those_of_others_ar
         assert status[others.run_id] is status[without.run_id] is begun
 
 
-def test_a_process_that_outlived_its_server_is_found_and_ended_and_one_that_has_its_id_by_chance_is_not() -> None:
+def test_a_process_that_outlived_its_server_is_found_and_ended_and_one_that_has_its_id_by_chance_is_not(
+    tmp_path: Path,
+) -> None:
     def tell(pid: int | None, ago_s: float) -> dg.DagsterRun:
         run, kind = instance.create_run_for_job(job, status=begun, tags=at_a_socket), dg.DagsterEventType.ENGINE_EVENT
         event = dg.DagsterEvent(kind.value, job.name, event_specific_data=EngineEventData.in_process(pid or 0))
@@ -115,7 +118,7 @@ def test_a_process_that_outlived_its_server_is_found_and_ended_and_one_that_has_
 
     begun, at_a_socket = dg.DagsterRunStatus.STARTED, {".dagster/grpc_info": json.dumps({"socket": "/tmp/code"})}
     spawn = multiprocessing.get_context("spawn")
-    with dg.DagsterInstance.ephemeral() as instance, subprocess.Popen(["sleep", "60"]) as other:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance, subprocess.Popen(["sleep", "60"]) as other:
         left, later = [spawn.Process(target=time.sleep, args=(60,)) for _ in range(2)]
         left.start()
         later.start()
@@ -133,3 +136,11 @@ def test_a_process_that_outlived_its_server_is_found_and_ended_and_one_that_has_
         finally:
             for process in (left, later, other):
                 process.kill()
+
+
+def test_records_that_other_machines_share_do_not_tell_whose_run_was_cut_off() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        elsewhere = {".dagster/grpc_info": json.dumps({"socket": "/tmp/code"})}
+        instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=elsewhere)
+
+        assert find_cut_off(instance) == []
