@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -23,8 +23,8 @@ class EpisodeBlocks:
     Args:
         arrays: Where the steps lie.
         episode_offsets: First step of each episode, and the number of all steps, shape (episodes + 1,).
-        rows: Array of steps, by the name that ``episode`` gives it.
-        texts: Text of steps, by the name that ``episode`` gives it.
+        rows: Arrays with one row a step.
+        texts: Texts with one string a step.
     """
 
     def __init__(
@@ -32,8 +32,8 @@ class EpisodeBlocks:
         arrays: ArrayReader,
         episode_offsets: NDArray[np.int64],
         *,
-        rows: Mapping[str, str],
-        texts: Mapping[str, str],
+        rows: Sequence[str],
+        texts: Sequence[str],
     ) -> None:
         self._arrays, self._offsets, self._rows, self._texts = arrays, episode_offsets, rows, texts
         self._cache: ByteCache[dict[str, NDArray[Any]]] = ByteCache(CACHE_BYTES)
@@ -49,9 +49,9 @@ class EpisodeBlocks:
     @cached_property
     def _block_of(self) -> NDArray[np.int64]:
         """The block of each episode, shape (episodes,): by the bytes that stand before it."""
-        step_bytes = sum(self._arrays.row_bytes(path) for path in self._rows.values()) + 64 * len(self._texts)
+        step_bytes = sum(self._arrays.row_bytes(path) for path in self._rows) + 64 * len(self._texts)
         before = self._offsets[:-1] * step_bytes
-        for path in self._texts.values():
+        for path in self._texts:
             before[1:] += self._text_ends(path)
         return before // BLOCK_BYTES
 
@@ -66,9 +66,9 @@ class EpisodeBlocks:
     def _read(self, number: int, first: int) -> tuple[dict[str, NDArray[Any]], int]:
         last = int(np.searchsorted(self._block_of, number, side="right"))
         start, stop = int(self._offsets[first]), int(self._offsets[last])
-        block = {name: self._arrays.read(path, start, stop) for name, path in self._rows.items()}
-        block |= {name: self._arrays.read_text(path, start, stop) for name, path in self._texts.items()}
+        block = {path: self._arrays.read(path, start, stop) for path in self._rows}
+        block |= {path: self._arrays.read_text(path, start, stop) for path in self._texts}
         for values in block.values():
             values.flags.writeable = False
-        said = sum(len(text) for name in self._texts for text in block[name])
+        said = sum(len(text) for path in self._texts for text in block[path])
         return block, sum(values.nbytes for values in block.values()) + said

@@ -3,17 +3,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.arrays import ArrayReader, ArrayWriter
-from storage.blocks import EpisodeBlocks
+from storage.arrays import ArrayWriter
 from storage.folder import StoredFiles, StoredFolder, stored_names
 from storage.manifest import Manifest, canonical_json
+from storage.stored_episodes import StoredEpisodes
 
 KIND = "tokens"
 
@@ -116,40 +115,16 @@ class TokenStore:
         return stored_names(self.root)
 
 
-class StoredTokens(Sequence[TokenEpisode]):
-    """The stored tokens of a task. Their arrays are read-only.
-
-    Args:
-        files: The files of the task's group.
-
-    Raises:
-        ManifestError: If a file is missing or damaged; reading an episode may raise it too.
-    """
+class StoredTokens(StoredEpisodes[TokenEpisode]):
+    """The stored tokens of a task; see ``StoredEpisodes``."""
 
     def __init__(self, files: StoredFiles) -> None:
-        self.manifest = files.manifest
-        self._arrays = ArrayReader(files)
+        super().__init__(files)
         self.layout: dict[str, Any] = self._arrays.attributes["layout"]
-        has_images = any(file.path.startswith("images/") for file in self.manifest.files)
-        self._rows = ("tokens", "images") if has_images else ("tokens",)
-
-    def __len__(self) -> int:
-        return len(self._offsets) - 1
-
-    @overload
-    def __getitem__(self, index: int) -> TokenEpisode: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[TokenEpisode]: ...
-    def __getitem__(self, index: int | slice) -> TokenEpisode | list[TokenEpisode]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
-        tokens, images = self.steps(index)
-        return TokenEpisode(tokens, images, seed=int(self.seeds[index]), total_return=float(self.total_returns[index]))
 
     def steps(self, index: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
         """Return the tokens and the images of an episode; nothing else of it is read."""
-        steps = self._blocks.episode(range(len(self))[index])
+        steps = self._read_steps(index)
         return steps["tokens"], steps.get("images")
 
     def check(self) -> None:
@@ -158,33 +133,16 @@ class StoredTokens(Sequence[TokenEpisode]):
         Raises:
             ManifestError: If one differs, or a file is missing or damaged.
         """
-        counts = self.manifest.metadata
-        self._arrays.check_rows({"episode_offsets": counts["num_episodes"] + 1})
-        self._arrays.check_rows(dict.fromkeys(("seeds", "total_returns"), counts["num_episodes"]))
-        self._arrays.check_rows(dict.fromkeys(self._rows, counts["num_transitions"]))
+        self._check(())
+
+    def _episode(self, index: int) -> TokenEpisode:
+        tokens, images = self.steps(index)
+        return TokenEpisode(tokens, images, seed=int(self.seeds[index]), total_return=float(self.total_returns[index]))
 
     @property
-    def episode_lengths(self) -> NDArray[np.int64]:
-        """Number of steps of each episode, shape (episodes,)."""
-        return np.diff(self._offsets)
-
-    @cached_property
-    def _offsets(self) -> NDArray[np.int64]:
-        return self._arrays.read("episode_offsets")
-
-    @cached_property
-    def _blocks(self) -> EpisodeBlocks:
-        return EpisodeBlocks(self._arrays, self._offsets, rows={name: name for name in self._rows}, texts={})
-
-    @cached_property
-    def seeds(self) -> NDArray[np.int64]:
-        """Seed of each episode, shape (episodes,)."""
-        return self._arrays.read("seeds")
-
-    @cached_property
-    def total_returns(self) -> NDArray[np.float64]:
-        """Sum of the rewards of each episode, shape (episodes,)."""
-        return self._arrays.read("total_returns")
+    def _rows(self) -> Sequence[str]:
+        has_images = any(file.path.startswith("images/") for file in self.manifest.files)
+        return ("tokens", "images") if has_images else ("tokens",)
 
 
 def _check(episode: TokenEpisode, first: TokenEpisode, where: str) -> None:

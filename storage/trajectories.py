@@ -4,17 +4,17 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.arrays import ArrayReader, ArrayWriter
-from storage.blocks import EpisodeBlocks
+from storage.arrays import ArrayWriter
 from storage.cache import ByteCache
 from storage.episode import Episode, Leaf, Schema
 from storage.folder import StoredFiles, StoredFolder, stored_names
 from storage.manifest import Manifest, canonical_json
+from storage.stored_episodes import StoredEpisodes
 from storage.validation import check_episode, check_schema
 
 KIND = "trajectories"
@@ -97,48 +97,17 @@ class TrajectoryStore:
         return stored_names(self.root)
 
 
-class StoredTrajectory(Sequence[Episode]):
-    """The stored episodes of a task. Their arrays are read-only; a text is an array of str objects.
-
-    Args:
-        files: The files of the task's group.
-
-    Raises:
-        ManifestError: If a file is missing or damaged; reading an episode may raise it too.
-    """
+class StoredTrajectory(StoredEpisodes[Episode]):
+    """The stored episodes of a task; a text is an array of str objects. See ``StoredEpisodes``."""
 
     def __init__(self, files: StoredFiles) -> None:
-        self.manifest = files.manifest
-        self._arrays = ArrayReader(files)
+        super().__init__(files)
         self.schema = Schema.from_json(self._arrays.attributes["schema"])
         self._provenances: ByteCache[NDArray[np.object_]] = ByteCache(_PROVENANCE_BYTES)
 
-    def __len__(self) -> int:
-        return len(self._offsets) - 1
-
-    @overload
-    def __getitem__(self, index: int) -> Episode: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Episode]: ...
-    def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
-        observations, actions = self.steps(index)
-        return Episode(
-            task=self.manifest.name,
-            seed=int(self.seeds[index]),
-            observations=observations,
-            actions=actions,
-            rewards=self._blocks.episode(index)["rewards"],
-            terminated=bool(self._terminated[index]),
-            truncated=bool(self._truncated[index]),
-            provenance=json.loads(self._provenance(index)),
-        )
-
     def steps(self, index: int) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
         """Return what an episode's steps observe, by key, and their actions; nothing else of it is read."""
-        steps = self._blocks.episode(range(len(self))[index])
+        steps = self._read_steps(index)
         observed = self.schema.observations.items()
         observations = {key: _restore(steps[f"observations/{key}"], leaf) for key, leaf in observed}
         return observations, _restore(steps["actions"], self.schema.action)
@@ -149,39 +118,28 @@ class StoredTrajectory(Sequence[Episode]):
         Raises:
             ManifestError: If one differs, or a file is missing or damaged.
         """
-        counts: Mapping[str, int] = self.manifest.metadata
-        by_episode = ("seeds", "terminated", "truncated", "total_returns", "provenance/ends")
-        leaves = self.schema.leaves.items()
-        by_step = ("rewards", *(f"{path}/ends" if leaf.kind == "text" else path for path, leaf in leaves))
-        self._arrays.check_rows({"episode_offsets": counts["num_episodes"] + 1})
-        self._arrays.check_rows(dict.fromkeys(by_episode, counts["num_episodes"]))
-        self._arrays.check_rows(dict.fromkeys(by_step, counts["num_transitions"]))
+        self._check(("terminated", "truncated", "provenance/ends"))
+
+    def _episode(self, index: int) -> Episode:
+        observations, actions = self.steps(index)
+        return Episode(
+            task=self.manifest.name,
+            seed=int(self.seeds[index]),
+            observations=observations,
+            actions=actions,
+            rewards=self._read_steps(index)["rewards"],
+            terminated=bool(self._terminated[index]),
+            truncated=bool(self._truncated[index]),
+            provenance=json.loads(self._provenance(index)),
+        )
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Number of transitions of each episode, shape (episodes,)."""
-        return np.diff(self._offsets)
+    def _rows(self) -> Sequence[str]:
+        return ["rewards", *(path for path, leaf in self.schema.leaves.items() if leaf.kind != "text")]
 
-    @cached_property
-    def total_returns(self) -> NDArray[np.float64]:
-        """Sum of the rewards of each episode, shape (episodes,)."""
-        return self._arrays.read("total_returns")
-
-    @cached_property
-    def seeds(self) -> NDArray[np.int64]:
-        """Seed of each episode, shape (episodes,)."""
-        return self._arrays.read("seeds")
-
-    @cached_property
-    def _offsets(self) -> NDArray[np.int64]:
-        return self._arrays.read("episode_offsets")
-
-    @cached_property
-    def _blocks(self) -> EpisodeBlocks:
-        leaves = self.schema.leaves.items()
-        rows = {"rewards": "rewards"} | {path: path for path, leaf in leaves if leaf.kind != "text"}
-        texts = {path: path for path, leaf in leaves if leaf.kind == "text"}
-        return EpisodeBlocks(self._arrays, self._offsets, rows=rows, texts=texts)
+    @property
+    def _texts(self) -> Sequence[str]:
+        return [path for path, leaf in self.schema.leaves.items() if leaf.kind == "text"]
 
     @cached_property
     def _terminated(self) -> NDArray[np.bool_]:

@@ -47,7 +47,7 @@ def test_episodes_come_back_as_they_were_stored(tmp_path: Path, schema: Schema, 
     assert_equal(stored[-1], episodes[-1])
     assert len(stored[2:4]) == 2
     assert stored.schema == schema
-    assert stored.lengths.tolist() == list(range(1, 13))
+    assert stored.episode_lengths.tolist() == list(range(1, 13))
     assert stored.total_returns.tolist() == [episode.total_return for episode in episodes]
     assert stored.manifest == manifest == store.find(TASK, RECIPE)
     assert manifest.metadata == {"floor": "random", "num_episodes": 12, "num_transitions": 78}
