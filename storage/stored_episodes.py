@@ -28,6 +28,8 @@ class StoredEpisodes(Sequence[Item], ABC, Generic[Item]):
         ManifestError: If a file is missing or damaged; reading an episode may raise it too.
     """
 
+    _by_episode: Sequence[str] = ("seeds", "total_returns")
+
     def __init__(self, files: StoredFiles) -> None:
         self.manifest = files.manifest
         self._arrays = ArrayReader(files)
@@ -43,6 +45,18 @@ class StoredEpisodes(Sequence[Item], ABC, Generic[Item]):
         if isinstance(index, slice):
             return [self._episode(i) for i in range(*index.indices(len(self)))]
         return self._episode(range(len(self))[index])
+
+    def check(self) -> None:
+        """Compare the numbers of rows of all arrays with the manifest.
+
+        Raises:
+            ManifestError: If one differs, or a file is missing or damaged.
+        """
+        counts: Mapping[str, int] = self.manifest.metadata
+        by_step = [*self._rows, *(f"{path}/ends" for path in self._texts)]
+        self._arrays.check_rows({"episode_offsets": counts["num_episodes"] + 1})
+        self._arrays.check_rows(dict.fromkeys(self._by_episode, counts["num_episodes"]))
+        self._arrays.check_rows(dict.fromkeys(by_step, counts["num_transitions"]))
 
     @property
     def episode_lengths(self) -> NDArray[np.int64]:
@@ -75,18 +89,6 @@ class StoredEpisodes(Sequence[Item], ABC, Generic[Item]):
 
     def _read_steps(self, index: int) -> Mapping[str, NDArray[Any]]:
         return self._blocks.episode(range(len(self))[index])
-
-    def _check(self, by_episode: Sequence[str]) -> None:
-        """Compare the numbers of rows with the manifest; ``by_episode`` are more arrays with one entry an episode.
-
-        Raises:
-            ManifestError: If one differs, or a file is missing or damaged.
-        """
-        counts: Mapping[str, int] = self.manifest.metadata
-        by_step = [*self._rows, *(f"{path}/ends" for path in self._texts)]
-        self._arrays.check_rows({"episode_offsets": counts["num_episodes"] + 1})
-        self._arrays.check_rows(dict.fromkeys(("seeds", "total_returns", *by_episode), counts["num_episodes"]))
-        self._arrays.check_rows(dict.fromkeys(by_step, counts["num_transitions"]))
 
     @cached_property
     def _offsets(self) -> NDArray[np.int64]:

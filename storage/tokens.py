@@ -127,14 +127,6 @@ class StoredTokens(StoredEpisodes[TokenEpisode]):
         steps = self._read_steps(index)
         return steps["tokens"], steps.get("images")
 
-    def check(self) -> None:
-        """Compare the numbers of rows of all arrays with the manifest.
-
-        Raises:
-            ManifestError: If one differs, or a file is missing or damaged.
-        """
-        self._check(())
-
     def _episode(self, index: int) -> TokenEpisode:
         tokens, images = self.steps(index)
         return TokenEpisode(tokens, images, seed=int(self.seeds[index]), total_return=float(self.total_returns[index]))

@@ -100,6 +100,8 @@ class TrajectoryStore:
 class StoredTrajectory(StoredEpisodes[Episode]):
     """The stored episodes of a task; a text is an array of str objects. See ``StoredEpisodes``."""
 
+    _by_episode = ("seeds", "terminated", "truncated", "total_returns", "provenance/ends")
+
     def __init__(self, files: StoredFiles) -> None:
         super().__init__(files)
         self.schema = Schema.from_json(self._arrays.attributes["schema"])
@@ -107,31 +109,26 @@ class StoredTrajectory(StoredEpisodes[Episode]):
 
     def steps(self, index: int) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
         """Return what an episode's steps observe, by key, and their actions; nothing else of it is read."""
-        steps = self._read_steps(index)
-        observed = self.schema.observations.items()
-        observations = {key: _restore(steps[f"observations/{key}"], leaf) for key, leaf in observed}
-        return observations, _restore(steps["actions"], self.schema.action)
-
-    def check(self) -> None:
-        """Compare the numbers of rows of all arrays with the manifest.
-
-        Raises:
-            ManifestError: If one differs, or a file is missing or damaged.
-        """
-        self._check(("terminated", "truncated", "provenance/ends"))
+        return self._restore_steps(self._read_steps(index))
 
     def _episode(self, index: int) -> Episode:
-        observations, actions = self.steps(index)
+        steps = self._read_steps(index)
+        observations, actions = self._restore_steps(steps)
         return Episode(
             task=self.manifest.name,
             seed=int(self.seeds[index]),
             observations=observations,
             actions=actions,
-            rewards=self._read_steps(index)["rewards"],
+            rewards=steps["rewards"],
             terminated=bool(self._terminated[index]),
             truncated=bool(self._truncated[index]),
             provenance=json.loads(self._provenance(index)),
         )
+
+    def _restore_steps(self, steps: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
+        observed = self.schema.observations.items()
+        observations = {key: _restore(steps[f"observations/{key}"], leaf) for key, leaf in observed}
+        return observations, _restore(steps["actions"], self.schema.action)
 
     @property
     def _rows(self) -> Sequence[str]:
